@@ -1,0 +1,22 @@
+//! The control object: who may change things, and whether somebody waits.
+
+use serde::{Deserialize, Serialize};
+
+/// `s3://STATE/control.json`, changed only by conditional writes (`If-None-Match: *` to create, `If-Match` after).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Control {
+    /// The build that may change things; none when free.
+    pub owner: Option<String>,
+    /// The highest number that a build name was made from.
+    pub seq: u64,
+    /// Somebody asked for a build that the owner may not have seen.
+    pub pending: bool,
+    /// When `owner` was set, RFC 3339, UTC; none when free.
+    pub since: Option<String>,
+}
+
+/// The name of the build with this number: `b-00042`.
+pub fn build_name(seq: u64) -> String {
+    format!("b-{seq:05}")
+}

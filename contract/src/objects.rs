@@ -1,0 +1,63 @@
+//! Keys of the objects in the state bucket.
+
+use crate::job::Kind;
+
+/// The control object.
+pub const CONTROL: &str = "control.json";
+/// What shall be served ([`crate::serve::Desired`]).
+pub const SERVE_DESIRED: &str = "serve/desired.json";
+/// The volumes that the server has or gets ([`crate::serve::Volumes`]).
+pub const SERVE_VOLUMES: &str = "serve/volumes.json";
+/// What the server serves ([`crate::serve::ServerStatus`]).
+pub const SERVE_STATUS: &str = "serve/status.json";
+
+/// Everything that belongs to a build.
+pub fn build(build: &str) -> String {
+    format!("builds/{build}/")
+}
+
+/// The plan ([`crate::plan::Plan`]).
+pub fn plan(build: &str) -> String {
+    format!("builds/{build}/plan.json")
+}
+
+/// The manifest ([`crate::manifest`]).
+pub fn manifest(build: &str) -> String {
+    format!("builds/{build}/manifest.jsonl")
+}
+
+/// The profiles: a JSON object from name to text.
+pub fn profiles(build: &str) -> String {
+    format!("builds/{build}/profiles.json")
+}
+
+/// The volume of one kind that an attempt's instance waits for ([`crate::job::VolumeJob`]).
+pub fn volume_job(build: &str, shard: u32, attempt: u32, kind: Kind) -> String {
+    format!(
+        "builds/{build}/shard-{shard}/job/attempt-{attempt}/{}.json",
+        kind.as_str()
+    )
+}
+
+/// An attempt's status object ([`crate::status::Status`]).
+pub fn status(build: &str, shard: u32, attempt: u32) -> String {
+    format!("builds/{build}/shard-{shard}/attempt-{attempt}/status.json")
+}
+
+/// An attempt's journal: plain text, for people.
+pub fn journal(build: &str, shard: u32, attempt: u32) -> String {
+    format!("builds/{build}/shard-{shard}/attempt-{attempt}/journal.txt")
+}
+
+/// What an attempt that ended `done` reports ([`crate::status::Report`]).
+pub fn report(build: &str, shard: u32) -> String {
+    format!("builds/{build}/shard-{shard}/report.json")
+}
+
+/// A release ([`crate::release::Release`]).
+pub fn release(release: &str) -> String {
+    format!("releases/{release}.json")
+}
+
+/// The newest checkpoint of unpublished work ([`crate::release::Checkpoint`]).
+pub const CHECKPOINT: &str = "checkpoint.json";

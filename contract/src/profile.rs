@@ -1,0 +1,1 @@
+//! Profiles: what one output of a build is made of.
