@@ -20,7 +20,8 @@ pub struct Status {
     pub sequence: u64,
     /// What it is doing: `devices`, `sync`, `build`, `unmount`.
     pub step: String,
-    /// How it ended; none while it works.
+    /// How it ended (`final` in the JSON); none while it works.
+    #[serde(rename = "final")]
     pub last: Option<Final>,
     /// Why it ended `failed` or `interrupted`.
     pub reason: Option<String>,
