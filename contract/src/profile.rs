@@ -1,1 +1,345 @@
-//! Profiles: what one output of a build is made of.
+//! Profiles: the text that says how one output of a build is encoded, read and checked without touching an encoder.
+//!
+//! ```text
+//! # the car's player
+//! CONFIG_ENCODER=lame
+//! CONFIG_FORMAT=mp3
+//! CONFIG_LAME_FLAGS=-V 2
+//! CONFIG_LAME=/opt/lame/bin/lame
+//! ```
+//!
+//! Flags are separated by white space; quotes inside them mean nothing. Whether the encoder accepts its flags is known
+//! only where the encoder is: the compiler tries it before the first track.
+
+use std::fmt;
+
+/// A format that an encoder program can write.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Format {
+    /// The word in `CONFIG_FORMAT`.
+    pub name: &'static str,
+    /// The file name extension of the outputs, without the dot.
+    pub extension: &'static str,
+}
+
+/// An encoder program that a profile may name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Encoder {
+    /// The word in `CONFIG_ENCODER`, which is also the program's name.
+    pub name: &'static str,
+    /// The formats it writes; the first is meant when `CONFIG_FORMAT` is not given.
+    pub formats: &'static [Format],
+}
+
+impl Encoder {
+    /// The key of its flags, such as `CONFIG_FLAC_FLAGS`.
+    pub fn flags_key(&self) -> String {
+        format!("{}_FLAGS", self.program_key())
+    }
+
+    /// The key that names another binary for it, such as `CONFIG_FLAC`.
+    pub fn program_key(&self) -> String {
+        format!("CONFIG_{}", self.name.to_ascii_uppercase())
+    }
+}
+
+/// Every encoder that is known.
+pub const ENCODERS: &[Encoder] = &[
+    Encoder {
+        name: "flac",
+        formats: &[Format {
+            name: "flac",
+            extension: "flac",
+        }],
+    },
+    Encoder {
+        name: "lame",
+        formats: &[Format {
+            name: "mp3",
+            extension: "mp3",
+        }],
+    },
+    Encoder {
+        name: "oggenc",
+        formats: &[Format {
+            name: "vorbis",
+            extension: "ogg",
+        }],
+    },
+    Encoder {
+        name: "opusenc",
+        formats: &[Format {
+            name: "opus",
+            extension: "opus",
+        }],
+    },
+];
+
+/// The longest name of a profile: it becomes a folder's name, part of a parameter's name and an rsync module.
+pub const LONGEST_NAME: usize = 64;
+
+/// A profile that makes sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// Its encoder.
+    pub encoder: &'static Encoder,
+    /// What the encoder is to write.
+    pub format: &'static Format,
+    /// The encoder's flags, in order.
+    pub flags: Vec<String>,
+    /// Another binary than the one on the path; absolute.
+    pub program: Option<String>,
+    /// The line of the text that holds the flags, from 1; for messages about them.
+    pub flags_line: Option<usize>,
+}
+
+/// Why a text is not a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileError {
+    /// The profile's name.
+    pub profile: String,
+    /// The line, from 1; none if it is about the whole.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for ProfileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "profile {:?}", self.profile)?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        write!(f, ": {}; {}", self.problem, self.remedy)
+    }
+}
+
+impl std::error::Error for ProfileError {}
+
+impl Profile {
+    /// Reads a profile's text.
+    ///
+    /// # Errors
+    /// A name that cannot be a folder's, a line that is no `CONFIG_KEY=value`, an unknown or repeated key, a missing or
+    /// unknown encoder, a format that the encoder does not write, a program without an absolute path.
+    pub fn parse(name: &str, text: &str) -> Result<Profile, ProfileError> {
+        let error = |line: Option<usize>, problem: String, remedy: String| ProfileError {
+            profile: name.to_owned(),
+            line,
+            problem,
+            remedy,
+        };
+        check_name(name).map_err(|problem| {
+            let remedy = format!(
+                "use 1 to {LONGEST_NAME} of the characters A-Z a-z 0-9 _ . - and begin with a letter or a digit"
+            );
+            error(None, problem, remedy)
+        })?;
+        let settings = settings(text).map_err(|(line, problem, remedy)| error(Some(line), problem, remedy))?;
+
+        let Some(named) = find(&settings, "CONFIG_ENCODER") else {
+            let remedy = format!("add a line CONFIG_ENCODER={}", names(ENCODERS.iter().map(|e| e.name)));
+            return Err(error(None, "it names no encoder".to_owned(), remedy));
+        };
+        let Some(encoder) = ENCODERS.iter().find(|encoder| encoder.name == named.value) else {
+            let remedy = format!("known are {}", names(ENCODERS.iter().map(|e| e.name)));
+            return Err(error(
+                Some(named.line),
+                format!("unknown encoder {:?}", named.value),
+                remedy,
+            ));
+        };
+        let format = match find(&settings, "CONFIG_FORMAT") {
+            None => &encoder.formats[0],
+            Some(named) => encoder
+                .formats
+                .iter()
+                .find(|format| format.name == named.value)
+                .ok_or_else(|| {
+                    let remedy = format!(
+                        "{} writes {}",
+                        encoder.name,
+                        names(encoder.formats.iter().map(|f| f.name))
+                    );
+                    error(Some(named.line), format!("unknown format {:?}", named.value), remedy)
+                })?,
+        };
+        let program = find(&settings, &encoder.program_key());
+        if let Some(program) = program.filter(|program| !program.value.starts_with('/')) {
+            let problem = format!("{:?} is not an absolute path", program.value);
+            return Err(error(Some(program.line), problem, "begin it with /".to_owned()));
+        }
+        let flags = find(&settings, &encoder.flags_key());
+        Ok(Profile {
+            name: name.to_owned(),
+            encoder,
+            format,
+            flags: flags.map_or(Vec::new(), |flags| {
+                flags.value.split_whitespace().map(str::to_owned).collect()
+            }),
+            program: program.map(|program| program.value.to_owned()),
+            flags_line: flags.map(|flags| flags.line),
+        })
+    }
+
+    /// The error of flags that the encoder refused, with its own words.
+    pub fn flags_refused(&self, words: &str) -> ProfileError {
+        ProfileError {
+            profile: self.name.clone(),
+            line: self.flags_line,
+            problem: format!("{} refuses {:?}: {words}", self.encoder.name, self.flags.join(" ")),
+            remedy: format!("correct {}", self.encoder.flags_key()),
+        }
+    }
+}
+
+/// One `CONFIG_KEY=value` line.
+struct Setting<'a> {
+    line: usize,
+    key: &'a str,
+    value: &'a str,
+}
+
+/// All settings of a text, or the line, problem and remedy of the first wrong one.
+fn settings(text: &str) -> Result<Vec<Setting<'_>>, (usize, String, String)> {
+    let mut settings: Vec<Setting<'_>> = Vec::new();
+    for (index, raw) in text.lines().enumerate() {
+        let line = index + 1;
+        if raw.trim().is_empty() || raw.starts_with('#') {
+            continue;
+        }
+        let Some((key, value)) = raw.split_once('=') else {
+            let problem = format!("{raw:?} is no setting");
+            return Err((
+                line,
+                problem,
+                "write CONFIG_KEY=value, or begin a comment with #".to_owned(),
+            ));
+        };
+        if !known_keys().any(|known| known == key) {
+            let remedy = format!("known are {}", known_keys().collect::<Vec<_>>().join(", "));
+            return Err((line, format!("unknown key {key:?}"), remedy));
+        }
+        if let Some(first) = find(&settings, key) {
+            let problem = format!("{key} was already set in line {}", first.line);
+            return Err((line, problem, "keep one of the two".to_owned()));
+        }
+        let value = value.trim();
+        let value = value
+            .strip_prefix('"')
+            .and_then(|inner| inner.strip_suffix('"'))
+            .unwrap_or(value);
+        settings.push(Setting { line, key, value });
+    }
+    Ok(settings)
+}
+
+fn find<'a, 'b>(settings: &'b [Setting<'a>], key: &str) -> Option<&'b Setting<'a>> {
+    settings.iter().find(|setting| setting.key == key)
+}
+
+fn known_keys() -> impl Iterator<Item = String> {
+    ["CONFIG_ENCODER".to_owned(), "CONFIG_FORMAT".to_owned()]
+        .into_iter()
+        .chain(
+            ENCODERS
+                .iter()
+                .flat_map(|encoder| [encoder.program_key(), encoder.flags_key()]),
+        )
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join("|")
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    match name {
+        "" => Err("a profile needs a name".to_owned()),
+        _ if name.len() > LONGEST_NAME => Err(format!("the name has {} characters", name.len())),
+        _ if !name.chars().all(allowed) => Err("the name holds a character that a folder here may not hold".to_owned()),
+        _ if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) => {
+            Err("the name does not begin with a letter or a digit".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_profile_is_read() {
+        let text = "# the car\r\nCONFIG_ENCODER=lame\r\n\r\nCONFIG_FORMAT=\"mp3\"\nCONFIG_LAME_FLAGS= -V  2 \nCONFIG_LAME=/opt/lame\n";
+        let profile = Profile::parse("car", text).unwrap();
+        assert_eq!(profile.encoder.name, "lame");
+        assert_eq!(profile.format.extension, "mp3");
+        assert_eq!(profile.flags, ["-V", "2"]);
+        assert_eq!(profile.flags_line, Some(5));
+        assert_eq!(profile.program.as_deref(), Some("/opt/lame"));
+    }
+
+    #[test]
+    fn the_first_format_is_the_default() {
+        for encoder in ENCODERS {
+            let profile = Profile::parse("p", &format!("CONFIG_ENCODER={}", encoder.name)).unwrap();
+            assert_eq!(profile.format, &encoder.formats[0]);
+        }
+    }
+
+    #[test]
+    fn flags_of_another_encoder_are_left_alone() {
+        let profile = Profile::parse("p", "CONFIG_ENCODER=flac\nCONFIG_LAME_FLAGS=-V2").unwrap();
+        assert_eq!(profile.flags, [""; 0]);
+    }
+
+    #[test]
+    fn errors_name_profile_line_and_remedy() {
+        let cases = [
+            (
+                "CONFIG_ENCODER=winamp",
+                "profile \"car\", line 1: unknown encoder \"winamp\"; known are flac|lame|oggenc|opusenc",
+            ),
+            (
+                "CONFIG_ENCODER=flac\nCONFIG_FLAVOUR=x",
+                "profile \"car\", line 2: unknown key \"CONFIG_FLAVOUR\"; known are",
+            ),
+            (
+                "CONFIG_ENCODER=flac\nhello",
+                "profile \"car\", line 2: \"hello\" is no setting",
+            ),
+            (
+                "CONFIG_ENCODER=flac\nCONFIG_FORMAT=mp3",
+                "profile \"car\", line 2: unknown format \"mp3\"; flac writes flac",
+            ),
+            (
+                "CONFIG_ENCODER=flac\nCONFIG_ENCODER=lame",
+                "line 2: CONFIG_ENCODER was already set in line 1",
+            ),
+            (
+                "CONFIG_ENCODER=flac\nCONFIG_FLAC=flac",
+                "line 2: \"flac\" is not an absolute path",
+            ),
+            (
+                "",
+                "profile \"car\": it names no encoder; add a line CONFIG_ENCODER=flac|lame|oggenc|opusenc",
+            ),
+        ];
+        for (text, expected) in cases {
+            let message = Profile::parse("car", text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_folders_are_refused() {
+        for name in ["", "..", ".hidden", "a/b", "a b", "-x", &"x".repeat(65)] {
+            assert!(Profile::parse(name, "CONFIG_ENCODER=flac").is_err(), "{name:?}");
+        }
+    }
+}
