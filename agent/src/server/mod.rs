@@ -1,0 +1,183 @@
+//! The role server: mounts releases side by side, offers the current one to new connections, lets old ones drain.
+//!
+//! One file per protocol: [`rsync`] today. A protocol gets a [`Release`] to offer and can tell which processes still
+//! serve from a folder.
+
+pub mod release;
+pub mod rsync;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use contract::objects;
+use contract::serve::{ServerStatus, Volumes};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::instance::Instance;
+use crate::process;
+use crate::settings::Settings;
+use crate::stop::Stop;
+use crate::store::Store;
+use release::Release;
+use rsync::Rsync;
+
+/// What a server has mounted and offers.
+struct Server<'a> {
+    settings: &'a Settings,
+    store: &'a Store,
+    rsync: Rsync,
+    /// Releases with anything mounted, by name.
+    releases: BTreeMap<String, Release>,
+    /// Since when a release is no longer wanted.
+    unwanted: BTreeMap<String, Instant>,
+    /// The release that new connections get.
+    current: Option<String>,
+}
+
+/// Serves until told to stop. What goes wrong is reported in the status and tried again: a server never gives up.
+pub async fn run(settings: &Settings, store: &Store, instance: &Instance, stop: &Stop) -> Result<()> {
+    let mut server = Server {
+        settings,
+        store,
+        rsync: Rsync::new(settings)?,
+        releases: BTreeMap::new(),
+        unwanted: BTreeMap::new(),
+        current: None,
+    };
+    let mut sequence = 0;
+    loop {
+        let problem = server.converge().await.err().map(|error| format!("{error:#}"));
+        if let Some(problem) = &problem {
+            warn!("{problem}");
+        }
+        sequence += 1;
+        server.report(&instance.id, sequence, problem).await;
+        if stop.sleep(settings.serve_every).await.is_err() {
+            break;
+        }
+    }
+    let ended = server.end().await;
+    server
+        .report(
+            &instance.id,
+            sequence + 1,
+            ended.as_ref().err().map(|error| format!("{error:#}")),
+        )
+        .await;
+    ended
+}
+
+impl Server<'_> {
+    /// One step towards what `serve/volumes.json` says. Every part is tried; the first error is returned.
+    async fn converge(&mut self) -> Result<()> {
+        let wanted: Volumes = self.store.json(objects::SERVE_VOLUMES).await?.unwrap_or_default();
+        let mounted = self.mount(&wanted).await;
+        let switched = self.switch(&wanted);
+        let dropped = self.drop_unwanted(&wanted).await;
+        mounted.and(switched).and(dropped)
+    }
+
+    async fn mount(&mut self, wanted: &Volumes) -> Result<()> {
+        let mut result = Ok(());
+        for named in &wanted.releases {
+            self.unwanted.remove(&named.release);
+            let release = self
+                .releases
+                .entry(named.release.clone())
+                .or_insert_with(|| Release::new(&self.settings.serve_root, &named.release));
+            result = result.and(release.mount(&named.volumes, &self.settings.devices).await);
+        }
+        result
+    }
+
+    /// Points new connections at the current release, once all of it is mounted.
+    fn switch(&mut self, wanted: &Volumes) -> Result<()> {
+        let Some(name) = &wanted.current else {
+            if self.current.take().is_some() {
+                info!("nothing is served any more");
+            }
+            return self.rsync.offer(None, &[]);
+        };
+        let release = self.releases.get_mut(name).with_context(|| {
+            format!(
+                "{name} is to be served, but {} does not name its volumes",
+                objects::SERVE_VOLUMES
+            )
+        })?;
+        if !release.is_mounted() {
+            return Ok(());
+        }
+        release.join(&wanted.profiles)?;
+        self.rsync.offer(Some(release), &wanted.profiles)?;
+        if self.current.as_deref() != Some(name) {
+            release::point_at(&self.settings.serve_root, name)?;
+            info!("new connections get {name}");
+            self.current = Some(name.clone());
+        }
+        Ok(())
+    }
+
+    /// Unmounts releases that are no longer named, after their last connection or when their time is over. A release
+    /// is looked at in the next round at the earliest, so that connections that are just being made are counted.
+    async fn drop_unwanted(&mut self, wanted: &Volumes) -> Result<()> {
+        let named = |name: &String| wanted.releases.iter().any(|release| release.release == *name);
+        let names: Vec<_> = self.releases.keys().filter(|name| !named(name)).cloned().collect();
+        for name in names {
+            if self.current.as_ref() == Some(&name) {
+                continue;
+            }
+            let Some(since) = self.unwanted.get(&name) else {
+                info!("{name} is no longer wanted");
+                self.unwanted.insert(name, Instant::now());
+                continue;
+            };
+            let Some(release) = self.releases.get_mut(&name) else {
+                continue;
+            };
+            let connections = process::rooted_in(release.folder())?;
+            if !connections.is_empty() && since.elapsed() < self.settings.drain_within {
+                continue;
+            }
+            for connection in connections {
+                warn!("ending connection {connection}, which still reads {name}");
+                process::ask_to_end(connection)?;
+            }
+            release.unmount().await?;
+            self.releases.remove(&name);
+            self.unwanted.remove(&name);
+            info!("{name} is unmounted");
+        }
+        Ok(())
+    }
+
+    async fn report(&self, instance: &str, sequence: u64, problem: Option<String>) {
+        let status = ServerStatus {
+            instance: instance.to_owned(),
+            sequence,
+            current: self.current.clone(),
+            mounted: self.releases.keys().cloned().collect(),
+            problem,
+        };
+        if let Err(error) = self.store.put_json(objects::SERVE_STATUS, &status).await {
+            error!("status not written: {error:#}");
+        }
+    }
+
+    /// Ends all connections and unmounts everything.
+    async fn end(&mut self) -> Result<()> {
+        self.current = None;
+        let mut result = self.rsync.end().await;
+        for connection in process::rooted_in(&self.settings.serve_root)? {
+            process::ask_to_end(connection)?;
+        }
+        for (name, mut release) in std::mem::take(&mut self.releases) {
+            let unmounted = release.unmount().await;
+            if unmounted.is_err() {
+                self.releases.insert(name, release);
+            }
+            result = result.and(unmounted);
+        }
+        result
+    }
+}
