@@ -9,7 +9,9 @@ use anyhow::{Context, Result, ensure};
 pub(super) fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Result<String> {
     let mut command = Command::new(program);
     command.args(arguments);
-    let output = command.output().with_context(|| format!("cannot run {program}: install the package that has it"))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {program}: install the package that has it"))?;
     ensure!(
         output.status.success(),
         "{command:?} failed ({}): {}",

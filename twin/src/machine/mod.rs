@@ -106,7 +106,12 @@ impl Machines {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
         let dir = dir.canonicalize().with_context(|| format!("cannot open {}", dir.display()))?;
         let store = dir.clone();
-        let volumes = blocking(move || Volumes::open(&store)).await?;
+        let volumes = blocking(move || {
+            let volumes = Volumes::open(&store)?;
+            instance::forget(&store)?;
+            Ok(volumes)
+        })
+        .await?;
         let (ended, exits) = unbounded_channel();
         let instances = Mutex::default();
         let exits = Mutex::new(Some(exits));
