@@ -1,1 +1,50 @@
-//! Placeholder.
+//! Deploys an installation of vibes, brings sources up, follows builds and pulls releases.
+//!
+//! It knows the contract and AWS, nothing else: the same commands work against AWS and against a local twin, whichever
+//! the environment (`AWS_ENDPOINT_URL`) points to.
+
+pub mod arguments;
+mod cloud;
+mod code;
+mod deploy;
+mod everything;
+mod follow;
+mod image;
+mod memory;
+mod profiles;
+mod progress;
+mod pull;
+mod stacks;
+mod status;
+mod summary;
+mod units;
+mod upload;
+
+use anyhow::Result;
+
+use arguments::{Arguments, Command};
+use cloud::Cloud;
+
+/// Does what the command line asks for.
+pub async fn run(arguments: Arguments) -> Result<()> {
+    let cloud = Cloud::open(&arguments.installation).await?;
+    match arguments.command {
+        Command::Deploy(options) => deploy::deploy(&cloud, &options).await.map(drop),
+        Command::Upload { sources } => {
+            let places = stacks::places(&cloud).await?;
+            upload::upload(&cloud, &places.sources_bucket, &sources).await.map(drop)
+        }
+        Command::Follow => {
+            let places = stacks::places(&cloud).await?;
+            let builds = follow::follow(&cloud, &places, follow::Cause::Whatever).await?;
+            summary::print_builds(&cloud, &places, &builds).await?;
+            follow::judge(&builds)
+        }
+        Command::Pull(options) => {
+            let places = stacks::places(&cloud).await?;
+            pull::pull(&cloud, &places, &options).await.map(drop)
+        }
+        Command::Status => status::print(&cloud).await,
+        Command::Run(options) => everything::run(&cloud, &options).await,
+    }
+}

@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Compiles a music collection in the cloud: deploys vibes, brings sources up, follows builds, pulls releases.
+///
+/// Region, credentials and endpoint come from the environment, as for every AWS tool.
+#[derive(Debug, Parser)]
+#[command(name = "vibes", version)]
+pub struct Arguments {
+    /// Which installation, and how to reach it.
+    #[command(flatten)]
+    pub installation: Installation,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which installation, and how to reach it.
+#[derive(Debug, Args)]
+pub struct Installation {
+    /// Name of the installation: of its main stack, and of its parameters' prefix `/NAME`.
+    #[arg(long, default_value = "vibes", env = "VIBES_STACK", global = true)]
+    pub stack: String,
+    /// The AWS command line program.
+    #[arg(
+        long,
+        default_value = "aws",
+        env = "VIBES_AWS",
+        value_name = "PROGRAM",
+        global = true
+    )]
+    pub aws: PathBuf,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring functions, state machines, templates and profiles into the account.
+    Deploy(Deploy),
+    /// Make the sources bucket a mirror of a directory: what changed goes up, what is gone is deleted.
+    Upload {
+        /// Directory of the collection.
+        sources: PathBuf,
+    },
+    /// Show what the running builds do until none is left.
+    Follow,
+    /// Wait until the current release is served, then fetch every profile of it by rsync.
+    Pull(Pull),
+    /// Say what is built, served and going on.
+    Status,
+    /// Do all of it: deploy, upload, follow the build, serve, pull, and tell how it went.
+    Run(Run),
+}
+
+/// What `deploy` needs.
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// Directory of profiles, one NAME.config each. A profile whose file is gone is deleted.
+    #[arg(long, value_name = "DIR")]
+    pub profiles: Option<PathBuf>,
+    /// A parameter of the main template, such as AllowedCidr=203.0.113.7/32 (repeatable). What is not given stays as it
+    /// is. VpcId and SubnetIds, given together, stand for a network of your own.
+    #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub parameters: Vec<(String, String)>,
+    /// Root of the project: where cfn/, statemachines/ and functions/ are.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub project: PathBuf,
+    /// The functions' zips, as `cargo lambda build --output-format zip` lays them out (NAME/bootstrap.zip).
+    #[arg(long, value_name = "DIR", default_value = "target/lambda")]
+    pub functions: PathBuf,
+    /// Deploy into a local twin that keeps its state in this directory: functions run from where they were built,
+    /// images are described by the agent, and every wait is short.
+    #[arg(long, value_name = "DIR")]
+    pub twin: Option<PathBuf>,
+    /// Directory of the programs that a twin's functions and instances run [default: that of this program].
+    #[arg(long, value_name = "DIR", requires = "twin")]
+    pub programs: Option<PathBuf>,
+}
+
+/// What `pull` needs.
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// Directory to pull into: one directory for each profile.
+    pub out: PathBuf,
+    /// Give up when the current release is not served after this time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub patience: u64,
+}
+
+/// What `run` needs.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Directory of the collection.
+    #[arg(long, value_name = "DIR")]
+    pub sources: PathBuf,
+    /// What to deploy.
+    #[command(flatten)]
+    pub deploy: Deploy,
+    /// Directory to pull into: one directory for each profile.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+    /// Give up when the current release is not served after this time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub patience: u64,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("{text:?} is not KEY=VALUE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_value_may_hold_an_equals_sign() {
+        assert_eq!(key_and_value("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert!(key_and_value("A").is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! Profiles as files: `NAME.config`, each of which becomes a stack.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+/// What a standard parameter holds, in bytes; an empty text it does not hold either.
+const MOST_BYTES: usize = 4096;
+
+/// The profiles of a directory: name to text.
+pub(crate) fn read(dir: &Path) -> Result<BTreeMap<String, String>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("reading the profiles' directory {}", dir.display()))?;
+    let mut profiles = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "config") {
+            continue;
+        }
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let good = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+        ensure!(
+            name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.len() <= 63 && name.chars().all(good),
+            "{}: a profile's name is made of letters, digits, - and _, begins with a letter or digit and has at most 63",
+            path.display()
+        );
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text = text.trim_end();
+        ensure!(
+            !text.is_empty(),
+            "{}: a profile says at least CONFIG_ENCODER=...",
+            path.display()
+        );
+        ensure!(
+            text.len() <= MOST_BYTES,
+            "{}: a profile has at most {MOST_BYTES} bytes",
+            path.display()
+        );
+        profiles.insert(name.to_owned(), text.to_owned());
+    }
+    Ok(profiles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_is_a_file_of_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("home.config"), "CONFIG_ENCODER=flac\n").unwrap();
+        fs::write(dir.path().join("README"), "not a profile").unwrap();
+        let profiles = read(dir.path()).unwrap();
+        assert_eq!(
+            profiles,
+            BTreeMap::from([("home".to_owned(), "CONFIG_ENCODER=flac".to_owned())])
+        );
+    }
+
+    #[test]
+    fn a_bad_name_is_refused_with_what_is_allowed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("my car.config"), "CONFIG_ENCODER=lame\n").unwrap();
+        assert!(format!("{:#}", read(dir.path()).unwrap_err()).contains("letters, digits"));
+    }
+}

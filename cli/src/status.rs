@@ -1,0 +1,49 @@
+//! Says what is built, served and going on.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use contract::objects;
+use contract::release::Release;
+
+use crate::cloud::Cloud;
+use crate::{follow, pull, stacks, units};
+
+/// Prints it.
+pub(crate) async fn print(cloud: &Cloud) -> Result<()> {
+    let places = stacks::places(cloud).await?;
+    println!("sources:  s3://{}", places.sources_bucket);
+    println!("state:    s3://{}", places.state_bucket);
+    let control = follow::control(cloud, &places).await?;
+    let more = if control.pending {
+        ", another build is wished for"
+    } else {
+        ""
+    };
+    println!("building: {}{more}", control.owner.as_deref().unwrap_or("nothing"));
+    let Some(name) = follow::release(cloud).await? else {
+        println!("release:  none yet");
+        return Ok(());
+    };
+    let release: Option<Release> = cloud.json(&places.state_bucket, &objects::release(&name)).await?;
+    match release {
+        None => println!("release:  {name}, but its description is missing"),
+        Some(release) => {
+            let failed = units::count(release.failed.len(), "track");
+            println!(
+                "release:  {name} of {}, {failed} failed: {}",
+                release.published,
+                release.profiles.join(", ")
+            );
+        }
+    }
+    match pull::served(cloud, &places, Duration::ZERO).await {
+        Ok(served) => {
+            for profile in &served.profiles {
+                println!("served:   {}", pull::url(&served, profile));
+            }
+        }
+        Err(reason) => println!("served:   {reason:#}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Tells how builds went and what there is now.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use contract::objects;
+use contract::plan::Plan;
+use contract::status::Report;
+
+use crate::cloud::Cloud;
+use crate::follow::{Ended, How};
+use crate::pull::{Served, url};
+use crate::stacks::Places;
+use crate::units;
+
+/// Names of a kind that are listed; the report has all of them.
+const LISTED: usize = 10;
+
+/// Says of each build what it made, removed and could not make.
+pub(crate) async fn print_builds(cloud: &Cloud, places: &Places, builds: &[Ended]) -> Result<()> {
+    for Ended { build, how } in builds {
+        match how {
+            How::UpToDate => println!("{build}: up to date"),
+            How::Queued => println!("{build}: another build was running, which did it"),
+            How::Failed { error, cause } => println!("{build}: failed: {error}: {cause}"),
+            How::Built => print_reports(cloud, places, build).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn print_reports(cloud: &Cloud, places: &Places, build: &str) -> Result<()> {
+    let plan: Option<Plan> = cloud.json(&places.state_bucket, &objects::plan(build)).await?;
+    let mut sum = Report::default();
+    for shard in plan.context("a build without a plan")?.shards {
+        let key = objects::report(build, shard.shard);
+        let report: Option<Report> = cloud.json(&places.state_bucket, &key).await?;
+        let report = report.with_context(|| format!("s3://{}/{key} is missing", places.state_bucket))?;
+        sum.built.extend(report.built);
+        sum.removed.extend(report.removed);
+        sum.failed.extend(report.failed);
+        sum.refused.extend(report.refused);
+        sum.warnings.extend(report.warnings);
+    }
+    println!(
+        "{build}: {} built, {} removed, {} failed",
+        units::count(sum.built.len(), "file"),
+        sum.removed.len(),
+        sum.failed.len()
+    );
+    list("removed", sum.removed.iter().cloned());
+    list(
+        "failed",
+        sum.failed.iter().map(|failure| {
+            format!(
+                "{} for {}: {}; {}",
+                failure.source, failure.profile, failure.reason, failure.remedy
+            )
+        }),
+    );
+    list(
+        "not taken",
+        sum.refused
+            .iter()
+            .map(|refusal| format!("{}: {}", refusal.key, refusal.reason)),
+    );
+    list("warning", sum.warnings.iter().cloned());
+    Ok(())
+}
+
+fn list(what: &str, lines: impl ExactSizeIterator<Item = String>) {
+    let more = lines.len().saturating_sub(LISTED);
+    for line in lines.take(LISTED) {
+        println!("  {what}: {line}");
+    }
+    if more > 0 {
+        println!("  {what}: and {more} more");
+    }
+}
+
+/// Says what is where, and how to fetch it again.
+pub(crate) fn print_served(served: &Served, out: &Path, again: &str) -> Result<()> {
+    println!(
+        "{} is served at {} and lies in {}:",
+        served.release,
+        served.address,
+        out.display()
+    );
+    for profile in &served.profiles {
+        let (files, bytes) = size(&out.join(profile))?;
+        println!(
+            "  {profile:12} {:>12} {:>10}   {}",
+            units::count(files, "file"),
+            units::bytes(bytes),
+            url(served, profile)
+        );
+    }
+    println!("To pull it again: {again}");
+    Ok(())
+}
+
+/// Says how long each step took.
+pub(crate) fn print_times(times: &[(&str, Duration)]) {
+    let sum = times.iter().map(|(_, time)| *time).sum();
+    let steps: Vec<_> = times
+        .iter()
+        .map(|(step, time)| format!("{step} {}", units::time(*time)))
+        .collect();
+    println!("Time: {} ({})", units::time(sum), steps.join(", "));
+}
+
+/// Number of files and bytes below a directory.
+fn size(dir: &Path) -> Result<(usize, u64)> {
+    let mut sum = (0, 0);
+    for entry in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
+        let entry = entry?;
+        let (files, bytes) = if entry.file_type()?.is_dir() {
+            size(&entry.path())?
+        } else {
+            (1, entry.metadata()?.len())
+        };
+        sum = (sum.0 + files, sum.1 + bytes);
+    }
+    Ok(sum)
+}
