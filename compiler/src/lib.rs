@@ -1,1 +1,38 @@
-//! Placeholder.
+//! Music knowledge without a cloud: a folder of sources and a few profiles become folders of tagged, encoded tracks.
+//!
+//! ```text
+//! sources, sidecars, covers ──rules──> one command per track and profile ──tup──> encode ──> out/PROFILE/same/path.ext
+//! ```
+//!
+//! tup decides what has to run; `rules` says what could run; `encode` runs one track; [`build()`] drives all of it. What is
+//! read and what is refused stands at the head of each module.
+
+mod build;
+mod cover;
+mod embedded;
+mod encode;
+mod encoder;
+mod file_name;
+pub mod job;
+mod layout;
+mod picture;
+pub mod profile;
+mod reconcile;
+mod refused;
+mod report;
+mod resolve;
+mod rules;
+mod sidecar;
+mod source;
+mod source_name;
+mod stamp;
+pub mod standalone;
+mod survey;
+mod tags;
+mod tup;
+pub mod view;
+mod write_tags;
+
+pub use build::{Build, build};
+pub use encoder::versions;
+pub use report::{Counts, Failure, Outcome, Progress, Report, Versions};

@@ -1,0 +1,403 @@
+//! A whole build: profiles checked, tup run, outputs reconciled, everything reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use contract::profile::Profile;
+use nix::unistd::User;
+
+use crate::layout::{Layout, VARIANT_PREFIX};
+use crate::profile::{self, Checked};
+use crate::reconcile;
+use crate::report::{Counts, Failure, Outcome, Progress, Report};
+use crate::source_name::{decode, encode as encoded};
+use crate::tup::{Ended, Tup};
+use crate::{encode, survey};
+
+/// A build to do.
+#[derive(Debug, Clone)]
+pub struct Build {
+    /// The sources. The caller has made them visible, read-only, at `work/collection` of `builds`.
+    pub collection: PathBuf,
+    /// The root of the builds volume, with `work/`, `out/` and `bin/`.
+    pub builds: PathBuf,
+    /// Name -> text.
+    pub profiles: BTreeMap<String, String>,
+    /// The user who runs tup and the encoders; none for the current user.
+    pub user: Option<String>,
+    /// How many tracks are encoded at once; none for one per processor.
+    pub jobs: Option<usize>,
+}
+
+/// tup's rules for every folder: ask the compiler. Whatever the profile says stands in here, so that tup asks again when
+/// it changes; `preload ..` lets the folder of a disc look for its album's cover.
+const TUPDEFAULT: &str = "\
+compiler = @(COMPILER)
+preload ..
+run \"${tup_vardict%%/.tup/*}/../bin/vibes-compile\" rules encoder=@(ENCODER) version=@(VERSION) program=@(PROGRAM) \
+flags=@(FLAGS) format=@(FORMAT) extension=@(EXTENSION)
+";
+
+/// tup and reconcile take turns until they agree; more turns than this mean that outputs vanish while we look.
+const ROUNDS: usize = 3;
+
+/// Builds what is missing or outdated, removes what no longer follows from the sources, and reports.
+///
+/// # Errors
+/// Anything that keeps the build as a whole from running: a wrong profile, a missing program, names that tup would obey.
+/// A track that fails is no error but a line of the report.
+pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBool) -> Result<Report> {
+    let mut profiles = Vec::new();
+    for (name, text) in &build.profiles {
+        profiles.push(profile::check(name, text)?);
+    }
+    if profiles.is_empty() {
+        bail!("there is no profile; add one, such as CONFIG_ENCODER=flac");
+    }
+    let layout = Layout::new(&build.builds)?;
+    let survey = survey::of(&layout.collection())
+        .with_context(|| format!("{} has to be visible there", build.collection.display()))?;
+    if let Some(name) = survey.obeyed.first() {
+        bail!(
+            "tup would obey {} (and {} more); rename or remove it",
+            name.display(),
+            survey.obeyed.len() - 1
+        );
+    }
+    let user = build.user.as_deref().map(find_user).transpose()?;
+    let mut run = Run {
+        tup: Tup {
+            work: layout.work(),
+            user,
+            jobs: build.jobs,
+        },
+        layout,
+        profiles,
+        stop,
+        report: Report::default(),
+        failed: BTreeMap::new(),
+    };
+    let newest = run.prepare()?.max(survey.newest);
+    run.wait_for_the_clock(newest);
+    for _ in 0..ROUNDS {
+        run.update(progress)?;
+        if run.stopped() || run.reconcile()? == 0 {
+            return run.finish();
+        }
+    }
+    bail!(
+        "outputs keep changing while they are looked at; let nothing else write to {}",
+        run.layout.out().display()
+    )
+}
+
+/// A build that runs.
+struct Run<'a> {
+    layout: Layout,
+    tup: Tup,
+    profiles: Vec<Checked>,
+    stop: &'a AtomicBool,
+    report: Report,
+    /// The failures of this build, by job.
+    failed: BTreeMap<String, Failed>,
+}
+
+/// A track that failed.
+struct Failed {
+    failure: Failure,
+    /// Its output, below the profile's outputs.
+    output: PathBuf,
+}
+
+impl Run<'_> {
+    /// The tup tree and its variants, as the profiles want them. Returns the newest ctime of the files that tup reads.
+    fn prepare(&mut self) -> Result<i64> {
+        for folder in [self.layout.work(), self.layout.out(), self.layout.bin()] {
+            self.make_folder(&folder)?;
+        }
+        self.tup.init()?;
+        link(&program()?, &self.layout.bin().join("vibes-compile"))?;
+        let mut newest = write_if_different(&self.layout.work().join("Tupdefault"), TUPDEFAULT)?;
+        self.remove_other_profiles()?;
+        for Checked { profile, version } in &self.profiles {
+            let variant = self.layout.variant(&profile.name);
+            self.make_folder(&variant)?;
+            self.make_folder(&self.layout.outputs(&profile.name))?;
+            let config = tup_config(profile, version);
+            newest = newest.max(write_if_different(&variant.join("tup.config"), &config)?);
+            reconcile::unfinished(&self.layout, &profile.name)?;
+        }
+        Ok(newest)
+    }
+
+    /// Makes a folder that belongs to the user who runs tup.
+    fn make_folder(&self, path: &Path) -> Result<()> {
+        let making = || format!("making {}", path.display());
+        fs::create_dir_all(path).with_context(making)?;
+        if let Some(user) = &self.tup.user
+            && fs::metadata(path).with_context(making)?.uid() != user.uid.as_raw()
+        {
+            chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).with_context(making)?;
+        }
+        Ok(())
+    }
+
+    /// Removes variants and outputs of profiles that are no more.
+    fn remove_other_profiles(&mut self) -> Result<()> {
+        for name in folders(&self.layout.work())? {
+            if let Some(profile) = name.strip_prefix(VARIANT_PREFIX).filter(|name| !self.wants(name)) {
+                remove_folder(&self.layout.variant(profile))?;
+            }
+        }
+        for profile in folders(&self.layout.out())? {
+            if self.wants(&profile) {
+                continue;
+            }
+            let outputs = self.layout.outputs(&profile);
+            reconcile::visit(&outputs, &mut |path| {
+                let below = path
+                    .strip_prefix(&outputs)
+                    .context("an output outside of its profile")?;
+                self.report.removed.push(format!("{profile}/{}", below.display()));
+                Ok(())
+            })?;
+            remove_folder(&outputs)?;
+        }
+        Ok(())
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.profiles.iter().any(|checked| checked.profile.name == name)
+    }
+
+    /// Waits until the clock's second is later than the newest change: tup's database holds whole seconds, so that a
+    /// second change within the second of its walk would never be seen.
+    fn wait_for_the_clock(&mut self, newest: i64) {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if newest > now().as_secs().cast_signed() {
+            let warning = "a file is newer than the clock; set the clock, or changes may go unseen";
+            self.report.warnings.push(warning.to_owned());
+        } else if newest == now().as_secs().cast_signed() {
+            let rest = Duration::from_secs(1).saturating_sub(Duration::from_nanos(now().subsec_nanos().into()));
+            thread::sleep(rest);
+        }
+    }
+
+    /// Lets tup read the tree and run what has to run.
+    fn update(&mut self, progress: &mut dyn FnMut(&Progress)) -> Result<()> {
+        self.tup.parse(self.stop)?;
+        if self.stopped() {
+            return Ok(());
+        }
+        let todo = self.tup.todo(self.stop)?;
+        let mut state = Progress::default();
+        for checked in &self.profiles {
+            state.profiles.insert(checked.profile.name.clone(), Counts::default());
+        }
+        for job in &todo {
+            if let Some(counts) = counts(&mut state, job) {
+                counts.total += 1;
+            }
+        }
+        progress(&state);
+        self.failed.clear();
+        let mut ended = Vec::new();
+        let content = self.tup.update(self.stop, &mut |job| {
+            if let Some(counts) = counts(&mut state, &job.name).filter(|_| todo.contains(&job.name)) {
+                if job.failure.is_none() {
+                    counts.done += 1
+                } else {
+                    counts.failed += 1
+                }
+                progress(&state);
+                ended.push(job);
+            }
+        })?;
+        if !self.stopped() && !content && ended.iter().all(|job| job.failure.is_none()) {
+            bail!(
+                "tup failed, and no track did; run it in {} to see why",
+                self.layout.work().display()
+            );
+        }
+        for job in ended {
+            self.note(job)?;
+        }
+        for (name, counts) in state.profiles {
+            let sum = self.report.profiles.entry(name).or_default();
+            sum.total += counts.total;
+            sum.done += counts.done;
+            sum.failed = counts.failed;
+        }
+        Ok(())
+    }
+
+    /// Puts a job into the report.
+    fn note(&mut self, job: Ended) -> Result<()> {
+        let (profile, source) = job.name.split_once('/').context("a job without a profile")?;
+        let source = PathBuf::from(decode(source)?);
+        let checked = self.profiles.iter().find(|checked| checked.profile.name == profile);
+        let extension = checked.context("a job of no profile")?.profile.format.extension;
+        let folder = source.parent().unwrap_or(Path::new(""));
+        let output = encode::output(folder, source.file_name().context("a job without a source")?, extension);
+        match job.failure {
+            None => self.report.built.push(format!("{profile}/{}", output.display())),
+            // A job that was interrupted with tup has not failed.
+            Some(_) if self.stopped() => {}
+            Some(refused) => {
+                let failure = Failure {
+                    source: source.display().to_string(),
+                    profile: profile.to_owned(),
+                    reason: refused.reason,
+                    remedy: refused.remedy,
+                };
+                self.failed.insert(job.name, Failed { failure, output });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes outputs and stamps agree; returns how many stamps were removed, for tup to make them again.
+    fn reconcile(&mut self) -> Result<usize> {
+        let mut stale = 0;
+        self.report.outputs.clear();
+        for checked in &self.profiles {
+            let name = &checked.profile.name;
+            let of_profile = self.failed.values().filter(|failed| failed.failure.profile == *name);
+            let failed: BTreeSet<PathBuf> = of_profile.map(|failed| failed.output.clone()).collect();
+            let reconciled = reconcile::profile(&self.layout, name, &failed)?;
+            let removed = reconciled
+                .removed
+                .iter()
+                .map(|path| format!("{name}/{}", path.display()));
+            self.report.removed.extend(removed);
+            self.report.outputs.insert(name.clone(), reconciled.good.len() as u64);
+            if reconciled.stale == 0 {
+                self.report.warnings.extend(reconciled.warnings);
+            }
+            stale += reconciled.stale;
+        }
+        Ok(stale)
+    }
+
+    /// The report with its outcome.
+    fn finish(mut self) -> Result<Report> {
+        self.report.failed = std::mem::take(&mut self.failed)
+            .into_values()
+            .map(|failed| failed.failure)
+            .collect();
+        self.report.built.sort();
+        self.report.removed.sort();
+        let good: u64 = self.report.outputs.values().sum();
+        let failed = self.report.failed.len() as u64;
+        if self.stopped() {
+            for checked in &self.profiles {
+                reconcile::unfinished(&self.layout, &checked.profile.name)?;
+            }
+            self.report.outcome = Outcome::Interrupted;
+        } else if failed > good {
+            self.report.outcome = Outcome::Failed;
+            let first = &self.report.failed[0];
+            self.report.reason = Some(format!(
+                "{failed} tracks failed and {good} are good; the first: {} ({}): {}; {}",
+                first.source, first.profile, first.reason, first.remedy
+            ));
+        } else if good + failed == 0 {
+            self.report
+                .warnings
+                .push("the collection holds no track to encode".to_owned());
+        }
+        Ok(self.report)
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// The counts of a job's profile.
+fn counts<'a>(progress: &'a mut Progress, job: &str) -> Option<&'a mut Counts> {
+    progress.profiles.get_mut(job.split_once('/')?.0)
+}
+
+/// What tup knows of a profile. tup reads a rule again when a value in it changes.
+fn tup_config(profile: &Profile, version: &str) -> String {
+    let values = [
+        ("COMPILER", env!("CARGO_PKG_VERSION")),
+        ("ENCODER", profile.encoder.name),
+        ("VERSION", version),
+        ("PROGRAM", profile.program.as_deref().unwrap_or("")),
+        ("FLAGS", &profile.flags.join(" ")),
+        ("FORMAT", profile.format.name),
+        ("EXTENSION", profile.format.extension),
+    ];
+    values
+        .iter()
+        .map(|(key, value)| format!("CONFIG_{key}={}\n", encoded(value)))
+        .collect()
+}
+
+/// `vibes-compile`: this program, or the one beside it, or the one on the path.
+fn program() -> Result<PathBuf> {
+    const NAME: &str = "vibes-compile";
+    let this = std::env::current_exe().context("finding this program")?;
+    let beside = this.with_file_name(NAME);
+    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    let candidates = std::iter::once(beside).chain(std::env::split_paths(&on_path).map(|folder| folder.join(NAME)));
+    candidates
+        .into_iter()
+        .find(|candidate| candidate.is_file())
+        .with_context(|| {
+            format!(
+                "{NAME} is neither beside {} nor on the path; install it",
+                this.display()
+            )
+        })
+}
+
+fn link(target: &Path, link: &Path) -> Result<()> {
+    if fs::read_link(link).is_ok_and(|old| old == target) {
+        return Ok(());
+    }
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => symlink(target, link),
+    }
+    .with_context(|| format!("linking {} to {}", link.display(), target.display()))
+}
+
+/// Writes a file and returns its ctime. An equal file is left alone: tup would read every folder again.
+fn write_if_different(path: &Path, text: &str) -> Result<i64> {
+    let writing = || format!("writing {}", path.display());
+    if !fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        fs::write(path, text).with_context(writing)?;
+    }
+    Ok(fs::metadata(path).with_context(writing)?.ctime())
+}
+
+/// The names of the folders in a folder.
+fn folders(path: &Path) -> Result<Vec<String>> {
+    let listing = || format!("listing {}", path.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).with_context(listing)? {
+        let entry = entry.with_context(listing)?;
+        if entry.file_type().with_context(listing)?.is_dir() {
+            names.extend(entry.file_name().into_string().ok());
+        }
+    }
+    Ok(names)
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))
+}
+
+fn find_user(name: &str) -> Result<User> {
+    let user = User::from_name(name).with_context(|| format!("looking up user {name:?}"))?;
+    user.with_context(|| format!("there is no user {name:?}; create it, or name another"))
+}

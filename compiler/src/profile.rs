@@ -1,0 +1,63 @@
+//! Profiles that can be built here: the text makes sense, the encoder is installed, and it accepts its flags.
+
+use anyhow::{Result, anyhow};
+pub use contract::profile::Profile;
+
+use crate::encoder;
+use crate::refused::Refused;
+
+/// A profile with the version of its encoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// What its text says.
+    pub profile: Profile,
+    /// What its encoder says of itself.
+    pub version: String,
+}
+
+/// Checks a profile before any track is encoded.
+///
+/// # Errors
+/// [`contract::profile::ProfileError`] for the text and for flags that the encoder refuses; or the encoder is missing.
+pub fn check(name: &str, text: &str) -> Result<Checked> {
+    let profile = Profile::parse(name, text)?;
+    let program = program(&profile);
+    let version = encoder::version(&program).map_err(|error| anyhow!("profile {name:?}: {error:#}"))?;
+    encoder::try_flags(profile.encoder.name, &program, &profile.flags).map_err(|error| {
+        let words = error
+            .downcast_ref::<Refused>()
+            .map_or_else(|| format!("{error:#}"), |refused| refused.reason.clone());
+        profile.flags_refused(&words)
+    })?;
+    Ok(Checked { profile, version })
+}
+
+/// The binary that a profile's encoder is.
+pub(crate) fn program(profile: &Profile) -> String {
+    profile
+        .program
+        .clone()
+        .unwrap_or_else(|| profile.encoder.name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_the_encoder_refuses_are_an_error_of_profile_and_line() {
+        let text = "# car\nCONFIG_ENCODER=lame\nCONFIG_LAME_FLAGS=--no-such-flag\n";
+        let message = check("car", text).unwrap_err().to_string();
+        assert!(
+            message.starts_with("profile \"car\", line 3: lame refuses \"--no-such-flag\": "),
+            "{message}"
+        );
+        assert!(message.ends_with("; correct CONFIG_LAME_FLAGS"), "{message}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_where_the_encoder_only_warns() {
+        assert!(check("radio", "CONFIG_ENCODER=oggenc\nCONFIG_OGGENC_FLAGS=-q 99").is_err());
+        assert!(check("radio", "CONFIG_ENCODER=oggenc\nCONFIG_OGGENC_FLAGS=-q 3").is_ok());
+    }
+}

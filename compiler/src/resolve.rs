@@ -1,0 +1,160 @@
+//! Everything that is known about the tracks of a folder before a source is opened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::refused::Refused;
+use crate::sidecar::{self, PictureFile, Sidecar};
+use crate::source::Kind;
+use crate::tags::Tags;
+use crate::{cover, file_name, source};
+
+/// A folder of the collection as its reader sees it.
+#[derive(Debug)]
+pub(crate) struct Folder<'a> {
+    /// Where the collection is.
+    pub(crate) collection: &'a Path,
+    /// The folder's path below it.
+    pub(crate) path: &'a Path,
+    /// The names of the files in it.
+    pub(crate) names: &'a BTreeSet<OsString>,
+    /// The names in the folder above it, files or not.
+    pub(crate) names_above: &'a BTreeSet<OsString>,
+}
+
+/// A track to encode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Track {
+    /// Tags that sidecars give.
+    pub(crate) tags: Tags,
+    /// Tags for what neither sidecars nor the source itself give.
+    pub(crate) guesses: Tags,
+    /// Pictures that sidecars give.
+    pub(crate) pictures: Vec<PictureFile>,
+    /// A cover for a source that brings no front cover of its own; path below the collection.
+    pub(crate) cover: Option<PathBuf>,
+}
+
+/// The tracks of a folder, by the name of their source; those that cannot be built, with the reason. Sources that a
+/// sidecar leaves out are not among them.
+pub(crate) fn tracks(folder: &Folder<'_>, extension: &str) -> BTreeMap<OsString, Result<Track, Refused>> {
+    let sources: Vec<_> = folder
+        .names
+        .iter()
+        .filter_map(|name| Some((name, source::of(name)?)))
+        .collect();
+    if sources.is_empty() {
+        return BTreeMap::new();
+    }
+    let about_folder = sidecar::of_folder(folder.collection, folder.path);
+    let mut tracks = BTreeMap::new();
+    let mut outputs: BTreeMap<&OsStr, Vec<&OsString>> = BTreeMap::new();
+    for (name, (base, kind)) in sources {
+        match about_folder
+            .as_ref()
+            .map_err(refused)
+            .and_then(|above| track(folder, above, base, kind))
+        {
+            Ok(None) => continue,
+            Ok(Some(track)) => tracks.insert(name.clone(), Ok(track)),
+            Err(refused) => tracks.insert(name.clone(), Err(refused)),
+        };
+        outputs.entry(base).or_default().push(name);
+    }
+    for (base, rivals) in outputs.into_iter().filter(|(_, rivals)| rivals.len() > 1) {
+        let names: Vec<_> = rivals.iter().map(|name| name.to_string_lossy()).collect();
+        let reason = format!(
+            "{} would all become {}.{extension}",
+            names.join(" and "),
+            base.to_string_lossy()
+        );
+        let refused = Refused::new(reason, "rename or remove all but one, or leave it out with encode-");
+        for name in rivals {
+            tracks.insert(name.clone(), Err(refused.clone()));
+        }
+    }
+    tracks
+}
+
+fn track(folder: &Folder<'_>, above: &Sidecar, base: &OsStr, kind: Kind) -> Result<Option<Track>, Refused> {
+    let named = file_name::read(base);
+    let own = sidecar::of_track(
+        folder.collection,
+        folder.path,
+        base,
+        named.number.as_deref(),
+        folder.names,
+    );
+    let said = sidecar::merge(own.map_err(|error| refused(&error))?, above);
+    if said.encode == Some(false) {
+        return Ok(None);
+    }
+    if kind == Kind::OggFlac {
+        return Err(Refused::new("FLAC in Ogg is not compiled yet", "store it as .flac"));
+    }
+    Ok(Some(Track {
+        guesses: file_name::tags(&named, folder.path),
+        cover: if said.pictures.is_some() { None } else { cover(folder) },
+        tags: said.tags,
+        pictures: said.pictures.unwrap_or_default(),
+    }))
+}
+
+/// The cover of the folder, or of the album above it if the folder is one of its discs.
+fn cover(folder: &Folder<'_>) -> Option<PathBuf> {
+    if let Some(name) = cover::find(folder.names) {
+        return Some(folder.path.join(name));
+    }
+    file_name::disc_number(folder.path)?;
+    let name = cover::find(folder.names_above)?;
+    Some(folder.path.parent()?.join(name))
+}
+
+fn refused(error: &anyhow::Error) -> Refused {
+    Refused::from_error(error, "make it readable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(path: &str, names: &[&str], above: &[&str]) -> BTreeMap<OsString, Result<Track, Refused>> {
+        let set = |names: &[&str]| names.iter().map(OsString::from).collect::<BTreeSet<_>>();
+        let collection = Path::new("/nowhere");
+        let folder = Folder {
+            collection,
+            path: Path::new(path),
+            names: &set(names),
+            names_above: &set(above),
+        };
+        tracks(&folder, "opus")
+    }
+
+    #[test]
+    fn two_sources_of_one_output_are_both_refused_naming_both() {
+        let tracks = resolved("a", &["x.wav", "x.flac", "y.wav", "notes.txt"], &[]);
+        assert_eq!(tracks.len(), 3);
+        for name in ["x.wav", "x.flac"] {
+            let refused = tracks[OsStr::new(name)].as_ref().unwrap_err();
+            assert_eq!(refused.reason, "x.flac and x.wav would all become x.opus");
+        }
+        assert!(tracks[OsStr::new("y.wav")].is_ok());
+    }
+
+    #[test]
+    fn a_disc_has_the_cover_of_its_album() {
+        let cover = |path, names: &[&str], above: &[&str]| {
+            let tracks = resolved(path, names, above);
+            tracks[OsStr::new("1.wav")].clone().unwrap().cover
+        };
+        assert_eq!(cover("a/b/1", &["1.wav"], &["Cover.jpg"]), Some("a/b/Cover.jpg".into()));
+        assert_eq!(
+            cover("a/b/1", &["1.wav", "front.png"], &["Cover.jpg"]),
+            Some("a/b/1/front.png".into())
+        );
+        assert_eq!(cover("a/b", &["1.wav"], &["Cover.jpg"]), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! `vibes-compile rules`: the tup rules of one folder and profile, printed for tup.
+//!
+//! A rule is `: |> ^ NAME^ COMMAND |> STAMP`. It declares no input, because tup sees what the command reads, and the
+//! stamp as its only output. Whatever is wrong with a track becomes a rule that fails with the reason: tup would
+//! give up the whole tree for one rule that it cannot read.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::encode::Job;
+use crate::layout::Place;
+use crate::refused::Refused;
+use crate::resolve::{self, Folder};
+use crate::source_name::encode;
+use crate::stamp;
+
+/// The longest command of a track, in bytes. Linux refuses arguments beyond 128 KiB, and the whole command is one.
+const LONGEST_COMMAND: usize = 32 << 10;
+
+/// How a rule starts this program again: relative to the tup tree, so that a moved volume encodes nothing again. tup
+/// expands `%` twice in a rule's command.
+const PROGRAM: &str = "\"${tup_vardict%%/.tup/*}/../bin/vibes-compile\"";
+
+/// What rules need to know of a profile; the rest is in the commands.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// The encoder's name.
+    pub(crate) encoder: String,
+    /// What the encoder says of itself.
+    pub(crate) version: String,
+    /// The encoder's binary, if not the one on the path.
+    pub(crate) program: Option<String>,
+    /// The encoder's flags.
+    pub(crate) flags: Vec<String>,
+    /// The format's name.
+    pub(crate) format: String,
+    /// The outputs' extension.
+    pub(crate) extension: String,
+}
+
+/// The rules of the folder for which tup started this process.
+///
+/// # Errors
+/// The folder cannot be listed, or tup did not start this process.
+pub(crate) fn of_this_folder(settings: &Settings) -> Result<String> {
+    let place = Place::of_this_process()?;
+    let Some(path) = place.folder.as_deref() else {
+        return Ok(String::new());
+    };
+    let names = files()?;
+    let names_above = if path.as_os_str().is_empty() {
+        BTreeSet::new()
+    } else {
+        names_above()?
+    };
+    let collection = place.collection();
+    let folder = Folder {
+        collection: &collection,
+        path,
+        names: &names,
+        names_above: &names_above,
+    };
+    Ok(of_folder(&folder, &place.profile, settings))
+}
+
+/// The rules of a folder.
+pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings) -> String {
+    let mut rules = String::new();
+    for (source, track) in resolve::tracks(folder, &settings.extension) {
+        let arguments = track.map(|track| {
+            let job = Job {
+                encoder: settings.encoder.clone(),
+                version: settings.version.clone(),
+                program: settings.program.clone(),
+                flags: settings.flags.clone(),
+                format: settings.format.clone(),
+                extension: settings.extension.clone(),
+                source: source.clone(),
+                track,
+            };
+            job.to_arguments().join(" ")
+        });
+        let arguments = arguments.and_then(|arguments| match arguments.len() {
+            ..=LONGEST_COMMAND => Ok(arguments),
+            length => Err(Refused::new(
+                format!("its tags take {length} bytes in a command, and {LONGEST_COMMAND} is the limit"),
+                "shorten the tags in its sidecars",
+            )),
+        });
+        let command = match arguments {
+            Ok(arguments) => format!("encode {arguments}"),
+            Err(refused) => refuse(&refused),
+        };
+        let name = encode(Path::new(profile).join(folder.path).join(&source));
+        let stamp = stamp::name(&source);
+        writeln!(rules, ": |> ^ {NAME_PREFIX}{name}^ {PROGRAM} {command} |> {stamp}")
+            .expect("writing to a string cannot fail");
+    }
+    rules
+}
+
+/// What the name of a rule begins with; the rest is `PROFILE/SOURCE`, encoded.
+pub(crate) const NAME_PREFIX: &str = "vibes/";
+
+/// The command of a track that cannot be built.
+fn refuse(refused: &Refused) -> String {
+    // A reason may quote any sidecar line; it must not be what makes the command too long.
+    let short = |text: &str| encode(text.chars().take(1000).collect::<String>());
+    format!(
+        "refuse reason={} remedy={}",
+        short(&refused.reason),
+        short(&refused.remedy)
+    )
+}
+
+/// The names of the files in the folder itself.
+fn files() -> Result<BTreeSet<OsString>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(".").context("listing this folder")? {
+        let entry = entry.context("listing this folder")?;
+        if entry.path().is_file() {
+            names.insert(entry.file_name());
+        }
+    }
+    Ok(names)
+}
+
+/// The names in the folder above. tup shows stamps among them and gives up when a rule looks at one, so nothing but the
+/// names is read.
+fn names_above() -> Result<BTreeSet<OsString>> {
+    let entries = fs::read_dir("..").context("listing the folder above")?;
+    entries
+        .map(|entry| Ok(entry.context("listing the folder above")?.file_name()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            encoder: "flac".to_owned(),
+            version: "flac 1.4.2".to_owned(),
+            program: None,
+            flags: vec!["--best".to_owned()],
+            format: "flac".to_owned(),
+            extension: "flac".to_owned(),
+        }
+    }
+
+    fn rules_of(collection: &Path, path: &str, names: &[&str]) -> String {
+        let names = names.iter().map(OsString::from).collect();
+        let folder = Folder {
+            collection,
+            path: Path::new(path),
+            names: &names,
+            names_above: &BTreeSet::new(),
+        };
+        of_folder(&folder, "home", &settings())
+    }
+
+    #[test]
+    fn no_name_can_break_a_rule() {
+        let hostile = "|> ^x^ $(y) @(z) &(w) %f %o {b} <g> [a] \"q\" 'p' \\ \n ;.wav";
+        let rules = rules_of(Path::new("/nowhere"), "a |> b", &[hostile]);
+        assert_eq!(rules.lines().count(), 1);
+        assert_eq!(rules.matches("|>").count(), 2);
+        let rest = rules.replace(PROGRAM, "");
+        assert!(
+            !rest.contains(['$', '%', '&', '"', '\'', '{', '[', '<', '\\', ';']),
+            "{rest}"
+        );
+    }
+
+    #[test]
+    fn a_broken_sidecar_fails_the_tracks_below_it_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("bad")).unwrap();
+        fs::write(root.path().join("bad/tags.vc"), "nonsense").unwrap();
+        let rules = rules_of(root.path(), "bad", &["1.wav"]);
+        assert!(
+            rules.contains("refuse reason=bad/tags=2Evc") || rules.contains("refuse reason=bad/tags.vc"),
+            "{rules}"
+        );
+        assert!(rules_of(root.path(), "", &["1.wav"]).contains("encode job=1"));
+    }
+
+    #[test]
+    fn tags_beyond_the_limit_are_that_tracks_error() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(
+            root.path().join("1.tags.vc"),
+            format!("LYRICS={}", "la ".repeat(20_000)),
+        )
+        .unwrap();
+        let rules = rules_of(root.path(), "", &["1.wav", "1.tags.vc", "2.wav"]);
+        let lines: Vec<_> = rules.lines().collect();
+        assert!(lines[0].contains(" refuse reason=its=20tags=20take"), "{}", lines[0]);
+        assert!(lines[1].contains(" encode "), "{}", lines[1]);
+    }
+}

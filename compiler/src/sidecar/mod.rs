@@ -1,0 +1,192 @@
+//! What lies beside the music and speaks of it, from the collection's root down to the track.
+//!
+//! One file per kind of sidecar. Each kind turns its file into a [`Sidecar`]; nearer ones win, setting by setting.
+
+mod options;
+mod tags_vc;
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::refused::Refused;
+use crate::tags::Tags;
+
+/// A picture that a sidecar asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PictureFile {
+    /// ID3 picture type: 3 is the front cover.
+    pub(crate) kind: u8,
+    /// Path below the collection.
+    pub(crate) path: PathBuf,
+}
+
+/// What sidecars say. None: nothing was said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sidecar {
+    /// The tags.
+    pub(crate) tags: Tags,
+    /// Whether the track is to be encoded.
+    pub(crate) encode: Option<bool>,
+    /// The pictures.
+    pub(crate) pictures: Option<Vec<PictureFile>>,
+}
+
+impl Sidecar {
+    /// Takes over what is said farther away and not here.
+    fn fill_from(&mut self, farther: &Sidecar) {
+        self.tags.fill_from(&farther.tags);
+        self.encode = self.encode.or(farther.encode);
+        if self.pictures.is_none() {
+            self.pictures.clone_from(&farther.pictures);
+        }
+    }
+}
+
+/// What the sidecars of a folder and of all folders above it say. `folder` is the path below `collection`.
+///
+/// # Errors
+/// A sidecar that cannot be read or that says something without a meaning ([`Refused`]).
+pub(crate) fn of_folder(collection: &Path, folder: &Path) -> Result<Sidecar> {
+    let mut said = Sidecar::default();
+    for folder in folder.ancestors() {
+        let tags = folder.join("tags.vc");
+        if let Some(text) = read(collection, &tags)? {
+            said.fill_from(&tags_vc::parse(&text).map_err(|refused| within(&tags, refused))?);
+        }
+        let options = folder.join("vibes.txt");
+        if let Some(text) = read(collection, &options)? {
+            said.fill_from(&options::parse(&text, folder).map_err(|refused| within(&options, refused))?);
+        }
+    }
+    Ok(said)
+}
+
+/// What the track's own sidecars say. `base` is the track's name without its extension, `number` the track number in
+/// it, `names` what lies in the folder.
+///
+/// # Errors
+/// As [`of_folder`].
+pub(crate) fn of_track(
+    collection: &Path,
+    folder: &Path,
+    base: &OsStr,
+    number: Option<&str>,
+    names: &BTreeSet<OsString>,
+) -> Result<Sidecar> {
+    let mut said = Sidecar::default();
+    let file = |suffix: &str| {
+        let mut name = base.to_owned();
+        name.push(suffix);
+        names.contains(&name).then(|| folder.join(name))
+    };
+    if let Some(path) = file(".tags.vc")
+        && let Some(text) = read(collection, &path)?
+    {
+        said.fill_from(&tags_vc::parse(&text).map_err(|refused| within(&path, refused))?);
+    }
+    if let Some(path) = file(".tags-album.vc")
+        && let Some(text) = read(collection, &path)?
+    {
+        let mut album = tags_vc::parse(&text).map_err(|refused| within(&path, refused))?;
+        if let Some(number) = number {
+            let mut numbered = Tags::default();
+            numbered.add("TRACKNUMBER", number);
+            album.tags.fill_from(&numbered);
+        }
+        said.fill_from(&album);
+    }
+    if let Some(path) = file(".vibes.txt")
+        && let Some(text) = read(collection, &path)?
+    {
+        said.fill_from(&options::parse(&text, folder).map_err(|refused| within(&path, refused))?);
+    }
+    Ok(said)
+}
+
+/// The nearer one, completed by the farther one.
+pub(crate) fn merge(mut nearer: Sidecar, farther: &Sidecar) -> Sidecar {
+    nearer.fill_from(farther);
+    nearer
+}
+
+/// The text of a sidecar; none if it does not exist.
+fn read(collection: &Path, path: &Path) -> Result<Option<String>> {
+    let bytes = match fs::read(collection.join(path)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Refused::new(format!("{} is not UTF-8", path.display()), "save it as UTF-8"))?;
+    // Editors of another system begin UTF-8 with a byte order mark.
+    Ok(Some(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned)))
+}
+
+fn within(path: &Path, refused: Refused) -> Refused {
+    Refused::new(format!("{}, {}", path.display(), refused.reason), refused.remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collection(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn the_chain_is_collected_from_the_root_and_the_nearest_wins() {
+        let root = collection(&[
+            ("tags.vc", "GENRE=Rock\nCOMMENT=root"),
+            ("ccr/tags.vc", "ARTIST=CCR"),
+            ("ccr/bayou/tags.vc", "ALBUM=Bayou\r\nCOMMENT=album\n"),
+            ("ccr/bayou/1/vibes.txt", "apic=3:jpeg:..\n"),
+        ]);
+        let said = of_folder(root.path(), Path::new("ccr/bayou/1")).unwrap();
+        assert_eq!(said.tags.get("GENRE"), ["Rock"]);
+        assert_eq!(said.tags.get("ARTIST"), ["CCR"]);
+        assert_eq!(said.tags.get("COMMENT"), ["album"]);
+        let picture = PictureFile {
+            kind: 3,
+            path: "ccr/bayou/picture-03.jpeg".into(),
+        };
+        assert_eq!(said.pictures, Some(vec![picture]));
+    }
+
+    #[test]
+    fn a_track_has_sidecars_of_its_own() {
+        let files = [
+            ("01-a.tags.vc", "TITLE=new"),
+            ("01-a.tags-album.vc", "TITLE=old\nDATE=1969"),
+            ("01-a.vibes.txt", "encode-"),
+        ];
+        let root = collection(&files);
+        let names = files.iter().map(|(name, _)| OsString::from(name)).collect();
+        let said = of_track(root.path(), Path::new(""), OsStr::new("01-a"), Some("1"), &names).unwrap();
+        assert_eq!(said.tags.get("TITLE"), ["new"]);
+        assert_eq!(said.tags.get("DATE"), ["1969"]);
+        assert_eq!(said.tags.get("TRACKNUMBER"), ["1"]);
+        assert_eq!(said.encode, Some(false));
+    }
+
+    #[test]
+    fn a_wrong_line_names_file_line_and_remedy() {
+        let root = collection(&[("a/tags.vc", "TITLE=x\nnonsense\n")]);
+        let error = of_folder(root.path(), Path::new("a")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a/tags.vc, line 2: \"nonsense\" has no '='; write NAME=value"
+        );
+    }
+}

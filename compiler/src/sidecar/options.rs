@@ -1,0 +1,116 @@
+//! `vibes.txt`: one option a line, `name+` on, `name-` off, `name=value`.
+//!
+//! Known are `encode` and `apic`. Options of other tools may stand beside them and mean nothing here.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{PictureFile, Sidecar};
+use crate::refused::Refused;
+
+/// The highest picture type of ID3. Source: ID3v2.4 frames, 4.14.
+const LAST_PICTURE_TYPE: u8 = 20;
+
+/// Reads the text of a `vibes.txt` that lies in `folder` (below the collection).
+pub(super) fn parse(text: &str, folder: &Path) -> Result<Sidecar, Refused> {
+    let mut said = Sidecar::default();
+    for (index, line) in text.lines().enumerate() {
+        let at = |reason: String, remedy: &str| Refused::new(format!("line {}: {reason}", index + 1), remedy);
+        let line = line.trim();
+        match line {
+            "encode+" => said.encode = Some(true),
+            "encode-" => said.encode = Some(false),
+            _ => {
+                if let Some(value) = line.strip_prefix("apic=") {
+                    let pictures = pictures(value, folder);
+                    said.pictures = Some(pictures.map_err(|(reason, remedy)| at(reason, remedy))?);
+                } else if line.starts_with("encode=") {
+                    return Err(at(format!("{line:?} has no meaning"), "write encode+ or encode-"));
+                }
+            }
+        }
+    }
+    Ok(said)
+}
+
+/// `TYPE:FORMAT:DIR;...`: the files `DIR/picture-TT.FORMAT`.
+fn pictures(value: &str, folder: &Path) -> Result<Vec<PictureFile>, (String, &'static str)> {
+    value
+        .split(';')
+        .filter(|one| !one.trim().is_empty())
+        .map(|one| picture(one.trim(), folder))
+        .collect()
+}
+
+fn picture(one: &str, folder: &Path) -> Result<PictureFile, (String, &'static str)> {
+    const REMEDY: &str = "write TYPE:FORMAT:DIR, such as 3:jpeg:..";
+    let mut parts = one.splitn(3, ':');
+    let (kind, format) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let directory = parts.next().filter(|directory| !directory.is_empty()).unwrap_or(".");
+    let kind = kind
+        .parse::<u8>()
+        .ok()
+        .filter(|kind| *kind <= LAST_PICTURE_TYPE)
+        .ok_or_else(|| {
+            (
+                format!("{one:?} does not begin with a picture type from 0 to {LAST_PICTURE_TYPE}"),
+                REMEDY,
+            )
+        })?;
+    if format.is_empty() || format.contains('/') {
+        return Err((format!("{one:?} names no picture format"), REMEDY));
+    }
+    let path = folder.join(directory).join(format!("picture-{kind:02}.{format}"));
+    let path = below_root(&path).ok_or_else(|| {
+        (
+            format!("{one:?} leads out of the collection"),
+            "name a folder within it",
+        )
+    })?;
+    Ok(PictureFile { kind, path })
+}
+
+/// The path without `.` and `..`; none if it leaves the collection.
+fn below_root(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => clean.pop().then_some(())?,
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_found_relative_to_their_sidecar() {
+        let said = parse("apic=3:jpeg:..;4:png;6:jpg:scans\nother=5\n", Path::new("a/b")).unwrap();
+        let paths: Vec<_> = said.pictures.unwrap().into_iter().map(|p| (p.kind, p.path)).collect();
+        let expected = [
+            (3, "a/picture-03.jpeg"),
+            (4, "a/b/picture-04.png"),
+            (6, "a/b/scans/picture-06.jpg"),
+        ];
+        assert_eq!(paths, expected.map(|(kind, path)| (kind, PathBuf::from(path))));
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_refused() {
+        for wrong in [
+            "apic=x:jpeg",
+            "apic=21:jpeg",
+            "apic=3",
+            "apic=3:jpeg:../..",
+            "apic=3:jpeg:/etc",
+            "encode=no",
+        ] {
+            let refused = parse(wrong, Path::new("a")).unwrap_err();
+            assert!(refused.reason.starts_with("line 1: "), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Tags and pictures into outputs, in the way of each format. The samples stay untouched.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use lofty::TextEncoding;
+use lofty::config::{GlobalOptions, ParseOptions, WriteOptions, apply_global_options};
+use lofty::file::AudioFile;
+use lofty::flac::FlacFile;
+use lofty::id3::v2::{
+    AttachedPictureFrame, CommentFrame, ExtendedTextFrame, Frame, FrameId, Id3v2Tag, TextInformationFrame,
+    UniqueFileIdentifierFrame, UnsynchronizedTextFrame,
+};
+use lofty::ogg::tag::VorbisComments;
+use lofty::ogg::{OggPictureStorage, OpusFile, VorbisFile};
+use lofty::picture::{Picture, PictureInformation};
+use lofty::tag::{ItemKey, TagExt, TagType};
+
+use crate::tags::Tags;
+
+/// The largest tag that is read back: more than any picture that a format can hold.
+const LARGEST: usize = 512 << 20;
+
+/// Writes tags and pictures into an encoded file. What the encoder wrote of itself stays.
+///
+/// # Errors
+/// The file is not of this format, or the format cannot hold a picture of this size.
+pub(crate) fn write(format: &str, path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
+    apply_global_options(GlobalOptions::new().allocation_limit(LARGEST));
+    match format {
+        "flac" => flac(path, tags, pictures),
+        "vorbis" => vorbis(path, tags, pictures),
+        "opus" => opus(path, tags, pictures),
+        "mp3" => mp3(path, tags, pictures),
+        _ => bail!("nobody knows how to tag {format}"),
+    }
+    .with_context(|| format!("writing tags as {format}"))
+}
+
+fn flac(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut flac = FlacFile::read_from(&mut file, ParseOptions::new())?;
+    let mut comments = flac.remove_vorbis_comments().unwrap_or_default();
+    add_comments(&mut comments, tags);
+    flac.set_vorbis_comments(comments);
+    for picture in pictures {
+        flac.insert_picture(picture.clone(), Some(information(picture)))?;
+    }
+    flac.save_to_path(path, WriteOptions::new())?;
+    Ok(())
+}
+
+fn vorbis(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
+    let mut file = OpenOptions::new().read(true).open(path)?;
+    let mut comments = VorbisFile::read_from(&mut file, ParseOptions::new())?
+        .vorbis_comments()
+        .clone();
+    add_comments(&mut comments, tags);
+    add_pictures(&mut comments, pictures)?;
+    comments.save_to_path(path, WriteOptions::new())?;
+    Ok(())
+}
+
+fn opus(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
+    let mut file = OpenOptions::new().read(true).open(path)?;
+    let mut comments = OpusFile::read_from(&mut file, ParseOptions::new())?
+        .vorbis_comments()
+        .clone();
+    add_comments(&mut comments, tags);
+    add_pictures(&mut comments, pictures)?;
+    comments.save_to_path(path, WriteOptions::new())?;
+    Ok(())
+}
+
+fn mp3(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
+    let mut tag = Id3v2Tag::new();
+    for (name, values) in tags.iter().filter(|(_, values)| !values.is_empty()) {
+        if let Some(frame) = frame(name, values, tags) {
+            tag.insert(frame);
+        }
+    }
+    for picture in pictures {
+        tag.insert(Frame::Picture(AttachedPictureFrame::new(
+            TextEncoding::UTF8,
+            picture.clone(),
+        )));
+    }
+    tag.save_to_path(path, WriteOptions::new())?;
+    Ok(())
+}
+
+/// Replaces the comments of the names that are given.
+fn add_comments(comments: &mut VorbisComments, tags: &Tags) {
+    for (name, values) in tags.iter() {
+        comments.remove(name).for_each(drop);
+        for value in values {
+            comments.push(name.to_owned(), value.clone());
+        }
+    }
+}
+
+fn add_pictures(comments: &mut VorbisComments, pictures: &[Picture]) -> Result<()> {
+    for picture in pictures {
+        comments.insert_picture(picture.clone(), Some(information(picture)))?;
+    }
+    Ok(())
+}
+
+/// Width, height and depth; zero means unknown, as for formats that are neither PNG nor JPEG.
+fn information(picture: &Picture) -> PictureInformation {
+    PictureInformation::from_picture(picture).unwrap_or_default()
+}
+
+/// The ID3v2.4 frame of a Vorbis comment: what lofty maps it to, or a `TXXX` of its own name. None for a total that
+/// goes into the frame of its number.
+fn frame(name: &str, values: &[String], tags: &Tags) -> Option<Frame<'static>> {
+    let utf8 = TextEncoding::UTF8;
+    let joined = values.join("\0");
+    match name {
+        "TRACKNUMBER" => return Some(text("TRCK", of_total(&joined, tags, &["TRACKTOTAL", "TOTALTRACKS"]))),
+        "DISCNUMBER" => return Some(text("TPOS", of_total(&joined, tags, &["DISCTOTAL", "TOTALDISCS"]))),
+        "TRACKTOTAL" | "TOTALTRACKS" if !tags.get("TRACKNUMBER").is_empty() => return None,
+        "DISCTOTAL" | "TOTALDISCS" if !tags.get("DISCNUMBER").is_empty() => return None,
+        _ => {}
+    }
+    let mapped = ItemKey::from_key(TagType::VorbisComments, name).and_then(|key| key.map_key(TagType::Id3v2));
+    Some(match mapped {
+        Some("COMM") => Frame::Comment(CommentFrame::new(utf8, *b"XXX", "", joined)),
+        Some("USLT") => Frame::UnsynchronizedText(UnsynchronizedTextFrame::new(utf8, *b"XXX", "", joined)),
+        Some("UFID") if values[0].is_ascii() => Frame::UniqueFileIdentifier(UniqueFileIdentifierFrame::new(
+            "http://musicbrainz.org",
+            values[0].clone().into_bytes(),
+        )),
+        Some(id) if id.len() == 4 && id.starts_with('T') => text(id, joined),
+        Some(description) if description.len() != 4 => {
+            Frame::UserText(ExtendedTextFrame::new(utf8, description, joined))
+        }
+        _ => Frame::UserText(ExtendedTextFrame::new(utf8, name.to_owned(), joined)),
+    })
+}
+
+fn text(id: &'static str, value: String) -> Frame<'static> {
+    Frame::Text(TextInformationFrame::new(
+        FrameId::Valid(id.into()),
+        TextEncoding::UTF8,
+        value,
+    ))
+}
+
+/// `NUMBER/TOTAL`, if a total is given and not already in the number.
+fn of_total(number: &str, tags: &Tags, names: &[&str]) -> String {
+    match names.iter().find_map(|name| tags.get(name).first()) {
+        Some(total) if !number.contains('/') => format!("{number}/{total}"),
+        _ => number.to_owned(),
+    }
+}
