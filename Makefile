@@ -1,0 +1,44 @@
+# Names for commands: what they do is in scripts/ and in Rust.
+
+export SOURCES PROFILES OUT SHARDS
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: Debian packages (needs root) and .venv; does nothing when all is there
+	@scripts/setup
+
+build: ## Build every program and test
+	cargo build --workspace --all-targets
+
+run: setup ## Compile a collection in the local cloud: [SOURCES=dir] [PROFILES=dir] [OUT=dir] [SHARDS=n]; without SOURCES the sample
+	@scripts/run
+
+stop: ## End the local cloud; what it holds is kept
+	@scripts/stop
+
+clean-twin: stop ## Forget the local cloud: its state and the sample
+	rm -rf .twin
+
+env: ## Print the variables that make aws and vibes talk to the local cloud: eval "$(make -s env)"
+	@$(PROGRAMS)/vibes-twin env --state .twin
+
+test: setup ## Run everything that tests, with the time of each part
+	@scripts/test
+
+lint: setup ## Formatting, clippy, templates and scripts, warnings as errors
+	@scripts/lint
+
+doc: ## Make the documentation of the crates, warnings as errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+check: lint test ## What CI runs: lint, test, and a tree that is clean afterwards
+	@scripts/clean-tree
+
+requirements: setup ## Pin the Python programs of requirements.in anew
+	@scripts/requirements
+
+.PHONY: help setup build run stop clean-twin env test lint doc check requirements
