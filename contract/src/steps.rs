@@ -162,7 +162,7 @@ pub struct PollBuildOutput {
     pub tracks: Tracks,
     /// Bytes of the sync.
     pub bytes: Bytes,
-    /// Why it failed or was lost; none otherwise.
+    /// Why it failed, was interrupted or was lost; none while it runs and when it is done.
     pub failure: Option<StepFailure>,
 }
 
