@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -87,36 +87,34 @@ impl Instance {
         std::fs::write(place.spec(), serde_json::to_vec(&description)?).context("cannot write the instance's spec")?;
 
         let mut child = spawn(&programs.init, &place)?;
-        let mut stdin = child.stdin.take().context("no way to the init")?;
-        let init = booted(&mut child)
-            .await
-            .with_context(|| format!("it did not boot: {}", place.last_words()))?;
-        let private_ip = running.private_ip;
-        let network = blocking(move || Network::lay(init, private_ip)).await?;
-        let metadata = Metadata::new(spec, running);
-        let services = serve(&network, metadata.clone(), public, endpoint).await?;
-        go(&mut stdin).await?;
-
-        let (gone, _) = watch::channel(false);
-        let terminating = AtomicBool::new(false);
-        let instance = Self {
-            running,
-            init,
-            devices: devices.clone(),
-            metadata,
-            terminating,
-            gone,
-        };
-        Ok((
-            Arc::new(instance),
-            End {
-                id,
-                child,
-                services,
-                devices,
-                place,
-            },
-        ))
+        match bring_up(&mut child, spec, running, public, endpoint).await {
+            Ok((init, metadata, services)) => {
+                let (gone, _) = watch::channel(false);
+                let terminating = AtomicBool::new(false);
+                let instance = Self {
+                    running,
+                    init,
+                    devices: devices.clone(),
+                    metadata,
+                    terminating,
+                    gone,
+                };
+                Ok((
+                    Arc::new(instance),
+                    End {
+                        id,
+                        child,
+                        services,
+                        devices,
+                        place,
+                    },
+                ))
+            }
+            Err(error) => {
+                give_up(child).await;
+                Err(error.context(format!("its console says {:?}", place.last_words())))
+            }
+        }
     }
 
     /// Shows a volume in the instance.
@@ -330,6 +328,34 @@ fn spawn(program: &Path, place: &Place) -> Result<Child> {
     command.spawn().context("cannot run unshare: install util-linux")
 }
 
+/// From the first sign of life to the running agent. The way to the init closes with this function.
+async fn bring_up(
+    child: &mut Child,
+    spec: InstanceSpec,
+    running: Running,
+    public: Vec<std::net::TcpListener>,
+    endpoint: SocketAddr,
+) -> Result<(Pid, Arc<Metadata>, JoinSet<()>)> {
+    let mut stdin = child.stdin.take().context("no way to the init")?;
+    let init = booted(child).await.context("it did not boot")?;
+    let network = blocking(move || Network::lay(init, running.private_ip)).await?;
+    let metadata = Metadata::new(spec, running);
+    let services = serve(&network, metadata.clone(), public, endpoint).await?;
+    stdin.write_all(b"go\n").await.context("the init is gone")?;
+    Ok((init, metadata, services))
+}
+
+/// Waits for the end of an init that was not told to go on: it ends by itself when the way to it closes.
+async fn give_up(mut child: Child) {
+    if tokio::time::timeout(BOOT_WAIT, child.wait()).await.is_err() {
+        child
+            .kill()
+            .await
+            .inspect_err(|error| tracing::error!("cannot kill a failed instance: {error}"))
+            .ok();
+    }
+}
+
 /// Waits for the init's number.
 async fn booted(child: &mut Child) -> Result<Pid> {
     let stdout = child.stdout.take().context("no way from the init")?;
@@ -343,11 +369,6 @@ async fn booted(child: &mut Child) -> Result<Pid> {
         .parse()
         .with_context(|| format!("the init said {line:?} instead of its number"))?;
     Ok(Pid::from_raw(number))
-}
-
-/// Lets the init run the agent.
-async fn go(stdin: &mut ChildStdin) -> Result<()> {
-    stdin.write_all(b"go\n").await.context("the init is gone")
 }
 
 /// Opens metadata service, AWS endpoint and the relay of the public address.
