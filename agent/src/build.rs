@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::thread::available_parallelism;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -38,7 +37,7 @@ pub async fn run(job: Job, report: &mut Report, reporter: &Reporter, stop: &Stop
             builds: job.builds,
             profiles: job.profiles,
             user: Some(job.user),
-            jobs: available_parallelism().context("counting processors")?.get(),
+            jobs: None,
         };
         let began = Instant::now();
         let mut progress = |progress: &compiler::Progress| {

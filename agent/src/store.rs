@@ -39,9 +39,14 @@ impl Store {
         let config = aws_sdk_s3::config::Builder::from(&shared)
             .force_path_style(shared.endpoint_url().is_some())
             .build();
+        Self::new(aws_sdk_s3::Client::from_conf(config), &user_data.state_bucket)
+    }
+
+    /// The state bucket behind a client that is connected already.
+    pub fn new(client: aws_sdk_s3::Client, bucket: &str) -> Self {
         Self {
-            client: aws_sdk_s3::Client::from_conf(config),
-            bucket: user_data.state_bucket.clone(),
+            client,
+            bucket: bucket.to_owned(),
         }
     }
 

@@ -1,11 +1,16 @@
 //! ext4 on a device: make, repair, grow, prove clean, with the tools of e2fsprogs.
 
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tracing::info;
 
 use crate::process::run;
+
+/// Volumes grow by whole GiB; less than this many bytes is what a filesystem cannot use at a device's end.
+const LEAST_GROWTH: u64 = 1 << 20;
 
 /// Makes a filesystem, unless the device holds one already (an earlier attempt made it). Anything else that is found
 /// on the device is an error: a volume that is said to be blank must not be overwritten on suspicion.
@@ -36,16 +41,22 @@ pub async fn make_if_none(device: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Replays the journal and repairs what can be repaired without asking, as after a power cut.
+/// Replays the journal and repairs what can be repaired without asking, as after a power cut; then grows the filesystem
+/// to its device. Growing needs a full check first, so it is only done when the device is larger.
 pub async fn repair(device: &Path) -> Result<()> {
-    let answer = run("e2fsck", &["-p", &*device.to_string_lossy()], &[0, 1, 2]).await?;
+    let name = &*device.to_string_lossy();
+    // 0: nothing to do; 1, 2: repaired.
+    let answer = run("e2fsck", &["-p", name], &[0, 1, 2]).await?;
     info!("{}", answer.text);
-    Ok(())
-}
-
-/// Grows a mounted filesystem to its device; an equal size is fine.
-pub async fn grow(device: &Path) -> Result<()> {
-    run("resize2fs", &[&*device.to_string_lossy()], &[0]).await?;
+    let header = run("dumpe2fs", &["-h", name], &[0]).await?.text;
+    let has = bytes(&header).with_context(|| format!("dumpe2fs says nothing of the size of {name}"))?;
+    let may_have = File::open(device).and_then(|mut device| device.seek(SeekFrom::End(0)));
+    let may_have = may_have.with_context(|| format!("asking for the size of {name}"))?;
+    if may_have.saturating_sub(has) >= LEAST_GROWTH {
+        info!("growing {name} from {has} to {may_have} bytes");
+        run("e2fsck", &["-f", "-p", name], &[0, 1, 2]).await?;
+        run("resize2fs", &[name], &[0]).await?;
+    }
     Ok(())
 }
 
@@ -62,10 +73,23 @@ pub async fn prove_clean(device: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A field of what `dumpe2fs -h` prints.
+fn field<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    header.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+/// Size of a filesystem.
+fn bytes(header: &str) -> Option<u64> {
+    let number = |name| field(header, name)?.parse::<u64>().ok();
+    Some(number("Block count:")? * number("Block size:")?)
+}
+
 /// What `dumpe2fs -h` says against a clean filesystem.
 fn unclean(header: &str) -> Option<String> {
-    let field = |name: &str| header.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    match (field("Filesystem state:"), field("Filesystem features:")) {
+    match (
+        field(header, "Filesystem state:"),
+        field(header, "Filesystem features:"),
+    ) {
         (Some("clean"), Some(features)) if features.split(' ').any(|feature| feature == "needs_recovery") => {
             Some("its journal was not replayed".to_owned())
         }

@@ -22,7 +22,7 @@ pub struct Volumes {
 }
 
 impl Volumes {
-    /// Waits for the volume's device, makes or repairs its filesystem, mounts it writable and grows it to its device.
+    /// Waits for the volume's device, makes or repairs its filesystem, grows that to its device and mounts it writable.
     /// Returns the folder that it is mounted at: `ROOT/KIND`.
     pub async fn open(&mut self, kind: Kind, job: &VolumeJob, settings: &Settings, stop: &Stop) -> Result<PathBuf> {
         let device = device::wait_for(&settings.devices, &job.volume, settings.attach_within, stop).await?;
@@ -34,7 +34,6 @@ impl Volumes {
         let root = settings.root.join(kind.as_str());
         self.devices.push(device.clone());
         self.mounts.volume(&device, &root, Access::Write)?;
-        filesystem::grow(&device).await?;
         Ok(root)
     }
 
