@@ -5,7 +5,7 @@
 //! give up the whole tree for one rule that it cannot read.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -94,7 +94,7 @@ pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings)
         });
         let command = match arguments {
             Ok(arguments) => format!("encode {arguments}"),
-            Err(refused) => refuse(&refused),
+            Err(refused) => refuse(&source, &refused),
         };
         let name = encode(Path::new(profile).join(folder.path).join(&source));
         let stamp = stamp::name(&source);
@@ -107,15 +107,13 @@ pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings)
 /// What the name of a rule begins with; the rest is `PROFILE/SOURCE`, encoded.
 pub(crate) const NAME_PREFIX: &str = "vibes/";
 
-/// The command of a track that cannot be built.
-fn refuse(refused: &Refused) -> String {
+/// The command of a track that cannot be built. It names the source, because tup wants every command of a folder to be
+/// another one.
+fn refuse(source: &OsStr, refused: &Refused) -> String {
     // A reason may quote any sidecar line; it must not be what makes the command too long.
     let short = |text: &str| encode(text.chars().take(1000).collect::<String>());
-    format!(
-        "refuse reason={} remedy={}",
-        short(&refused.reason),
-        short(&refused.remedy)
-    )
+    let (reason, remedy) = (short(&refused.reason), short(&refused.remedy));
+    format!("refuse reason={reason} remedy={remedy} source={}", encode(source))
 }
 
 /// The names of the files in the folder itself.

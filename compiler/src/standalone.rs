@@ -6,11 +6,11 @@ use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::report::{Outcome, Progress, Report};
 use crate::{Build, build, view};
@@ -91,17 +91,9 @@ fn read_profiles(folder: &Path) -> Result<BTreeMap<String, String>> {
 /// A flag that SIGINT and SIGTERM raise.
 fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    // Programs that are started from here get an empty mask from the standard library.
-    signals.thread_block().context("holding back signals")?;
-    let raised = Arc::clone(&stop);
-    thread::spawn(move || {
-        if signals.wait().is_ok() {
-            raised.store(true, Ordering::Relaxed);
-        }
-    });
+    for signal in [SIGINT, SIGTERM] {
+        flag::register(signal, Arc::clone(&stop)).context("listening for signals")?;
+    }
     Ok(stop)
 }
 
@@ -141,12 +133,12 @@ fn summary(report: &Report) -> String {
     lines.extend(report.reason.iter().cloned());
     let outputs: u64 = report.outputs.values().sum();
     let state = match report.outcome {
-        Outcome::Done => "done",
-        Outcome::Failed => "failed",
-        Outcome::Interrupted => "interrupted; build again to continue",
+        Outcome::Done => format!("done, {outputs} outputs in all"),
+        Outcome::Failed => format!("failed, {outputs} outputs in all"),
+        Outcome::Interrupted => "interrupted, build again to continue".to_owned(),
     };
     lines.push(format!(
-        "{state}: {} built, {} removed, {} failed, {outputs} outputs in all",
+        "{state}: {} built, {} removed, {} failed",
         report.built.len(),
         report.removed.len(),
         report.failed.len()

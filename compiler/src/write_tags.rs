@@ -22,6 +22,13 @@ use crate::tags::Tags;
 /// The largest tag that is read back: more than any picture that a format can hold.
 const LARGEST: usize = 512 << 20;
 
+const CHANNEL_MASK: &str = "WAVEFORMATEXTENSIBLE_CHANNEL_MASK";
+
+/// Without room for later edits: outputs are made anew instead, and lofty would fill up a whole Ogg page (8 KB).
+fn options() -> WriteOptions {
+    WriteOptions::new().preferred_padding(0)
+}
+
 /// Writes tags and pictures into an encoded file. What the encoder wrote of itself stays.
 ///
 /// # Errors
@@ -42,12 +49,16 @@ fn flac(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut flac = FlacFile::read_from(&mut file, ParseOptions::new())?;
     let mut comments = flac.remove_vorbis_comments().unwrap_or_default();
+    // flac notes the speaker position of mono that it got through a pipe; it is what mono means anyway.
+    if comments.get(CHANNEL_MASK) == Some("0x0004") {
+        comments.remove(CHANNEL_MASK).for_each(drop);
+    }
     add_comments(&mut comments, tags);
     flac.set_vorbis_comments(comments);
     for picture in pictures {
         flac.insert_picture(picture.clone(), Some(information(picture)))?;
     }
-    flac.save_to_path(path, WriteOptions::new())?;
+    flac.save_to_path(path, options())?;
     Ok(())
 }
 
@@ -58,7 +69,7 @@ fn vorbis(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
         .clone();
     add_comments(&mut comments, tags);
     add_pictures(&mut comments, pictures)?;
-    comments.save_to_path(path, WriteOptions::new())?;
+    comments.save_to_path(path, options())?;
     Ok(())
 }
 
@@ -69,7 +80,7 @@ fn opus(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
         .clone();
     add_comments(&mut comments, tags);
     add_pictures(&mut comments, pictures)?;
-    comments.save_to_path(path, WriteOptions::new())?;
+    comments.save_to_path(path, options())?;
     Ok(())
 }
 
@@ -86,7 +97,7 @@ fn mp3(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
             picture.clone(),
         )));
     }
-    tag.save_to_path(path, WriteOptions::new())?;
+    tag.save_to_path(path, options())?;
     Ok(())
 }
 
@@ -124,7 +135,12 @@ fn frame(name: &str, values: &[String], tags: &Tags) -> Option<Frame<'static>> {
         "DISCTOTAL" | "TOTALDISCS" if !tags.get("DISCNUMBER").is_empty() => return None,
         _ => {}
     }
-    let mapped = ItemKey::from_key(TagType::VorbisComments, name).and_then(|key| key.map_key(TagType::Id3v2));
+    let known = match name {
+        "BPM" => Some("TBPM"),
+        "LYRICS" => Some("USLT"),
+        _ => None,
+    };
+    let mapped = known.or_else(|| lofty_frame(name));
     Some(match mapped {
         Some("COMM") => Frame::Comment(CommentFrame::new(utf8, *b"XXX", "", joined)),
         Some("USLT") => Frame::UnsynchronizedText(UnsynchronizedTextFrame::new(utf8, *b"XXX", "", joined)),
@@ -132,12 +148,18 @@ fn frame(name: &str, values: &[String], tags: &Tags) -> Option<Frame<'static>> {
             "http://musicbrainz.org",
             values[0].clone().into_bytes(),
         )),
-        Some(id) if id.len() == 4 && id.starts_with('T') => text(id, joined),
+        // Lists of people and their roles are no plain text.
+        Some(id) if id.len() == 4 && id.starts_with('T') && !["TIPL", "TMCL"].contains(&id) => text(id, joined),
         Some(description) if description.len() != 4 => {
             Frame::UserText(ExtendedTextFrame::new(utf8, description, joined))
         }
         _ => Frame::UserText(ExtendedTextFrame::new(utf8, name.to_owned(), joined)),
     })
+}
+
+/// The ID3v2.4 frame, or the description of a `TXXX` frame, that lofty knows for a Vorbis comment.
+fn lofty_frame(name: &str) -> Option<&'static str> {
+    ItemKey::from_key(TagType::VorbisComments, name)?.map_key(TagType::Id3v2)
 }
 
 fn text(id: &'static str, value: String) -> Frame<'static> {

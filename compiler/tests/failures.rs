@@ -1,0 +1,192 @@
+//! A track that fails says why and hurts nobody else; a build that cannot run says why at once.
+
+mod support;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{World, samples, tone, wave};
+
+#[test]
+fn a_failing_track_keeps_its_older_output() {
+    let world = World::new();
+    world.write("01.wav", tone(1));
+    world.write("02.wav", tone(2));
+    world.build_well();
+    let before = world.outputs();
+
+    world.write("01.wav", "no sound");
+    for _ in 0..2 {
+        let built = world.build();
+        assert!(!built.success);
+        assert_eq!(built.report["outcome"], "done");
+        let failures = built.failures();
+        assert!(failures["01.wav"].contains("flac: "), "{failures:?}");
+        assert_eq!(world.outputs(), before);
+    }
+
+    world.write("01.wav", tone(3));
+    assert_eq!(world.build_well().list("built"), ["home/01.flac"]);
+    world.write("01.wav", "no sound again");
+    world.build();
+    fs::remove_file(world.source("01.wav")).unwrap();
+    assert_eq!(world.build_well().list("removed"), ["home/01.flac"]);
+}
+
+#[test]
+fn two_sources_of_one_output_are_errors_that_name_both() {
+    let world = World::new();
+    world.write("a.wav", tone(1));
+    world.write("a.WAVE", tone(2));
+    for number in 0..4 {
+        world.write(format!("b{number}.wav"), tone(number));
+    }
+    let built = world.build();
+    let failures = built.failures();
+    assert_eq!(failures.len(), 2);
+    assert_eq!(failures["a.wav"], "a.WAVE and a.wav would all become a.flac");
+    assert_eq!(built.list("built").len(), 4);
+}
+
+#[test]
+fn a_broken_sidecar_and_a_missing_picture_are_errors_of_their_tracks() {
+    let world = World::new();
+    world.write("bad/tags.vc", "ARTIST=x\nnonsense\n");
+    world.write("bad/01.wav", tone(1));
+    world.write("bare/vibes.txt", "apic=3:jpeg:..\n");
+    world.write("bare/01.wav", tone(2));
+    world.write("long/01.wav", tone(3));
+    world.write("long/01.tags.vc", format!("LYRICS={}\n", "la ".repeat(20_000)));
+    for number in 0..4 {
+        world.write(format!("good/{number}.wav"), tone(number));
+    }
+    let failures = world.build().failures();
+    assert_eq!(failures.len(), 3);
+    assert_eq!(failures["bad/01.wav"], "bad/tags.vc, line 2: \"nonsense\" has no '='");
+    assert!(
+        failures["bare/01.wav"].contains("picture-03.jpeg cannot be read"),
+        "{failures:?}"
+    );
+    assert!(failures["long/01.wav"].contains("32768 is the limit"), "{failures:?}");
+}
+
+#[test]
+fn a_build_of_which_most_fails_is_a_failure() {
+    let world = World::new();
+    world.write("01.wav", "no sound");
+    world.write("02.wav", "no sound");
+    world.write("03.wav", tone(1));
+    let built = world.build();
+    assert_eq!(built.report["outcome"], "failed");
+    let reason = built.report["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("2 tracks failed and 1 are good; the first: 01.wav (home): "),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_wrong_profile_is_refused_before_anything_is_built() {
+    let world = World::new();
+    world.write("01.wav", tone(1));
+    let cases = [
+        (
+            "CONFIG_ENCODER=winamp\n",
+            "profile \"bad\", line 1: unknown encoder \"winamp\"",
+        ),
+        (
+            "CONFIG_ENCODER=flac\nCONFIG_COLOUR=red\n",
+            "profile \"bad\", line 2: unknown key \"CONFIG_COLOUR\"",
+        ),
+        (
+            "CONFIG_ENCODER=lame\nCONFIG_LAME_FLAGS=--wrong\n",
+            "profile \"bad\", line 2: lame refuses \"--wrong\"",
+        ),
+        (
+            "CONFIG_ENCODER=flac\nCONFIG_FLAC=/nowhere/flac\n",
+            "/nowhere/flac cannot be started",
+        ),
+    ];
+    for (text, expected) in cases {
+        world.profile("bad", text);
+        let said = world.refuse();
+        assert!(said.contains(expected), "{said}");
+        assert!(!world.output("home").exists());
+    }
+}
+
+#[test]
+fn an_interrupted_build_keeps_what_is_done_and_continues() {
+    let world = World::new();
+    // Long enough that two processors are busy for some seconds.
+    let long = wave(&samples(1, 2, 16, 44_100 * 20), 2, 16, 44_100);
+    for number in 0..12 {
+        world.write(format!("{number:02}.wav"), &long);
+    }
+    world.profile("home", "CONFIG_ENCODER=opusenc\n");
+    let mut child = world
+        .command()
+        .args(["--jobs", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while !world.output("home/00.opus").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no track in a minute");
+        thread::sleep(Duration::from_millis(20));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let report = serde_json::from_reader::<_, serde_json::Value>(child.stdout.take().unwrap()).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(report["outcome"], "interrupted");
+    assert_eq!(report["failed"], serde_json::json!([]));
+    let done = world.outputs();
+    assert!(!done.is_empty() && done.len() < 12, "{:?}", done.keys());
+    assert!(
+        done.keys().all(|name| !name.contains("unfinished")),
+        "{:?}",
+        done.keys()
+    );
+
+    let continued = world.build_well();
+    assert_eq!(continued.list("built").len(), 12 - done.len());
+    let now = world.outputs();
+    assert!(done.iter().all(|(name, before)| now[name] == *before));
+}
+
+#[test]
+fn names_that_tup_would_obey_are_hidden_and_reported() {
+    let world = World::new();
+    world.write("a/01.wav", tone(1));
+    world.write("a/Tupfile", ": |> touch /obeyed |>\n");
+    world.write("Tupdefault", ": |> touch /obeyed |>\n");
+    world.write("tup.config", "nonsense\n");
+    world.write("b/.git/02.wav", tone(2));
+    let built = world.build_well();
+    assert_eq!(built.list("built"), ["home/a/01.flac"]);
+    let warnings = built.list("warnings").join("\n");
+    for name in ["Tupdefault", "a/Tupfile", "b/.git", "tup.config"] {
+        assert!(
+            warnings.contains(&format!("{name} was hidden: tup would obey it")),
+            "{warnings}"
+        );
+    }
+    assert!(world.build_well().list("built").is_empty());
+    fs::remove_file(world.source("a/Tupfile")).unwrap();
+    assert!(world.build_well().list("built").is_empty());
+}
+
+#[test]
+fn an_empty_collection_is_well_and_says_so() {
+    let world = World::new();
+    world.write("notes.txt", "nothing to hear");
+    let built = world.build_well();
+    assert_eq!(built.list("warnings"), ["the collection holds no track to encode"]);
+}
