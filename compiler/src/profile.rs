@@ -1,10 +1,9 @@
 //! Profiles that can be built here: the text makes sense, the encoder is installed, and it accepts its flags.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result};
 pub use contract::profile::Profile;
 
 use crate::encoder;
-use crate::refused::Refused;
 
 /// A profile with the version of its encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +21,11 @@ pub struct Checked {
 pub fn check(name: &str, text: &str) -> Result<Checked> {
     let profile = Profile::parse(name, text)?;
     let program = program(&profile);
-    let version = encoder::version(&program).map_err(|error| anyhow!("profile {name:?}: {error:#}"))?;
-    encoder::try_flags(profile.encoder.name, &program, &profile.flags).map_err(|error| {
-        let words = error
-            .downcast_ref::<Refused>()
-            .map_or_else(|| format!("{error:#}"), |refused| refused.reason.clone());
-        profile.flags_refused(&words)
-    })?;
+    let of_profile = || format!("profile {name:?}");
+    let version = encoder::version(&program).with_context(of_profile)?;
+    if let Some(words) = encoder::try_flags(profile.encoder.name, &program, &profile.flags).with_context(of_profile)? {
+        return Err(profile.flags_refused(&words).into());
+    }
     Ok(Checked { profile, version })
 }
 

@@ -184,6 +184,26 @@ fn names_that_tup_would_obey_are_hidden_and_reported() {
 }
 
 #[test]
+fn names_that_tup_would_obey_stop_a_build_that_sees_them() {
+    let builds = tempfile::tempdir().unwrap();
+    let collection = builds.path().join("work/collection");
+    fs::create_dir_all(collection.join("a")).unwrap();
+    fs::write(collection.join("a/Tupfile"), "").unwrap();
+    let build = compiler::Build {
+        collection,
+        builds: builds.path().to_owned(),
+        profiles: [("home".to_owned(), "CONFIG_ENCODER=flac".to_owned())].into(),
+        user: None,
+        jobs: None,
+    };
+    let error = compiler::build(&build, &mut |_| {}, &false.into())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "tup would obey a/Tupfile (and 0 more); rename or remove it");
+    assert!(!builds.path().join("out").exists());
+}
+
+#[test]
 fn an_empty_collection_is_well_and_says_so() {
     let world = World::new();
     world.write("notes.txt", "nothing to hear");

@@ -11,13 +11,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use contract::profile::ENCODERS;
 
 use crate::refused::Refused;
 use crate::report::Versions;
 use crate::source::Kind;
-use pipeline::Stage;
+use pipeline::{Said, Stage};
 
 /// What is known about an encoder program.
 struct Program {
@@ -57,19 +57,22 @@ pub(crate) struct Encode<'a> {
 /// # Errors
 /// A program is missing ([`Refused`]), or one ended badly; with its own words.
 pub(crate) fn run(encode: &Encode<'_>) -> Result<()> {
-    encode.run().map(drop)
+    match encode.run()?.failure {
+        None => Ok(()),
+        Some(failure) => bail!("{failure}"),
+    }
 }
 
-/// Lets the encoder try its flags on a tenth of a second of silence.
+/// Lets the encoder try its flags on a tenth of a second of silence. Returns what it says against them.
 ///
 /// # Errors
-/// The encoder's words about its flags, or that it is not there.
-pub(crate) fn try_flags(encoder: &str, program: &str, flags: &[String]) -> Result<()> {
+/// The encoder cannot be started ([`Refused`]), or there is no place to try it.
+pub(crate) fn try_flags(encoder: &str, program: &str, flags: &[String]) -> Result<Option<String>> {
     let folder = tempfile::tempdir().context("making a folder to try the encoder in")?;
     let source = folder.path().join("silence.wav");
     std::fs::write(&source, silence()).context("writing silence")?;
     let output = folder.path().join("silence.out");
-    let words = Encode {
+    let said = Encode {
         encoder,
         program,
         flags,
@@ -79,10 +82,8 @@ pub(crate) fn try_flags(encoder: &str, program: &str, flags: &[String]) -> Resul
         serial: 1,
     }
     .run()?;
-    if (of(encoder)?.misunderstood)(&words) {
-        return Err(Refused::new(words.trim(), "correct the flags").into());
-    }
-    Ok(())
+    let misunderstood = (of(encoder)?.misunderstood)(&said.words).then(|| said.words.trim().to_owned());
+    Ok(said.failure.or(misunderstood))
 }
 
 /// The version of an encoder: the first line of what it says about itself.
@@ -113,8 +114,7 @@ pub fn versions() -> Versions {
 }
 
 impl Encode<'_> {
-    /// Runs it and returns what the encoder said on standard error.
-    fn run(&self) -> Result<String> {
+    fn run(&self) -> Result<Said> {
         let program = of(self.encoder)?;
         let mut stages = decoders(self.kind, self.source);
         let piped = PathBuf::from("-");
@@ -191,12 +191,14 @@ mod tests {
     #[test]
     fn every_encoder_refuses_flags_it_does_not_know() {
         for encoder in ENCODERS {
-            try_flags(encoder.name, encoder.name, &[]).unwrap();
+            assert_eq!(try_flags(encoder.name, encoder.name, &[]).unwrap(), None);
             let flags = ["--no-such-flag".to_owned()];
-            let error = try_flags(encoder.name, encoder.name, &flags).unwrap_err().to_string();
+            let said = try_flags(encoder.name, encoder.name, &flags)
+                .unwrap()
+                .expect(encoder.name);
             assert!(
-                error.contains("no-such-flag") || error.contains("Unknown option"),
-                "{error}"
+                said.contains("no-such-flag") || said.contains("Unknown option"),
+                "{said}"
             );
         }
     }

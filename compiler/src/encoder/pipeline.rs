@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use super::missing;
 
@@ -18,11 +18,20 @@ pub(super) struct Stage {
     pub(super) arguments: Vec<OsString>,
 }
 
-/// Runs the stages side by side; the last one writes its own output file. Returns what the last one said.
+/// What a pipeline said.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// The words of the last stage on standard error.
+    pub(super) words: String,
+    /// The words of every stage that ended badly; none if all ended well.
+    pub(super) failure: Option<String>,
+}
+
+/// Runs the stages side by side; the last one writes its own output file.
 ///
 /// # Errors
-/// A stage that cannot be started or ends badly, with the words of every stage that did.
-pub(super) fn run(stages: &[Stage]) -> Result<String> {
+/// A stage that cannot be started ([`crate::refused::Refused`]).
+pub(super) fn run(stages: &[Stage]) -> Result<Said> {
     let mut running: Vec<Child> = Vec::with_capacity(stages.len());
     let started = start(stages, &mut running);
     if started.is_err() {
@@ -45,11 +54,10 @@ pub(super) fn run(stages: &[Stage]) -> Result<String> {
         }
     }
     started?;
-    if failed.is_empty() {
-        Ok(words)
-    } else {
-        Err(anyhow!("{}", failed.join("; ")))
-    }
+    Ok(Said {
+        words,
+        failure: (!failed.is_empty()).then(|| failed.join("; ")),
+    })
 }
 
 fn start(stages: &[Stage], running: &mut Vec<Child>) -> Result<()> {
