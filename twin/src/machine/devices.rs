@@ -96,13 +96,17 @@ impl Devices {
         Ok(())
     }
 
-    /// Takes link, node and our hold of the device away; absent is fine.
+    /// Takes link, node and our hold of the device away; absent is fine. Fails while the volume is mounted.
     pub(super) fn detach(&self, volume: &str) -> Result<()> {
-        let Some(Attached { device, .. }) = self.attached.lock().expect("no panic holds it").remove(volume) else {
+        let mut attached = self.attached.lock().expect("no panic holds it");
+        let Some(Attached { device, .. }) = attached.get(volume) else {
             return Ok(());
         };
+        ensure!(!device.busy()?, "{volume} is in use: the instance has it mounted");
         remove(&self.link(volume))?;
-        remove(&self.path.join(format!("loop{}", device.number())))
+        remove(&self.path.join(format!("loop{}", device.number())))?;
+        attached.remove(volume);
+        Ok(())
     }
 
     /// Shows an attached volume's new size.

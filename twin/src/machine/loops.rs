@@ -4,11 +4,13 @@
 //! the device behind for ever. The kernel can do both in one call, for which no crate has a safe function.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use super::command::run;
 
@@ -46,6 +48,20 @@ impl LoopDevice {
     /// The N of `/dev/loopN`.
     pub(super) fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Whether a filesystem on it is mounted, in any namespace, or a program has claimed it alone, as mkfs does.
+    pub(super) fn busy(&self) -> Result<bool> {
+        let path = format!("/dev/loop{}", self.number);
+        match OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_EXCL.bits())
+            .open(&path)
+        {
+            Ok(_) => Ok(false),
+            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => Ok(true),
+            Err(error) => Err(error).with_context(|| format!("cannot open {path}")),
+        }
     }
 
     /// Takes over the new size of the file.

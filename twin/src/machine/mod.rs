@@ -104,7 +104,9 @@ impl Machines {
     /// instance as `http://169.254.169.254:4566`. Fails if another twin holds `dir`.
     pub async fn open(dir: &Path, programs: Programs, endpoint: SocketAddr) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
-        let dir = dir.canonicalize().with_context(|| format!("cannot open {}", dir.display()))?;
+        let dir = dir
+            .canonicalize()
+            .with_context(|| format!("cannot open {}", dir.display()))?;
         let store = dir.clone();
         let volumes = blocking(move || {
             let volumes = Volumes::open(&store)?;
@@ -115,7 +117,17 @@ impl Machines {
         let (ended, exits) = unbounded_channel();
         let instances = Mutex::default();
         let exits = Mutex::new(Some(exits));
-        Ok(Self { inner: Arc::new(Inner { dir, programs, endpoint, volumes, instances, ended, exits }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dir,
+                programs,
+                endpoint,
+                volumes,
+                instances,
+                ended,
+                exits,
+            }),
+        })
     }
 
     /// Makes a volume of `gib` GiB, blank or with a snapshot's content. Fails if the id exists, or the snapshot is larger.
@@ -163,7 +175,11 @@ impl Machines {
             .await
             .with_context(|| format!("cannot start {id}"))?;
         let running = instance.running;
-        self.inner.instances.lock().expect("no panic holds it").insert(id.clone(), instance.clone());
+        self.inner
+            .instances
+            .lock()
+            .expect("no panic holds it")
+            .insert(id.clone(), instance.clone());
         let inner = self.inner.clone();
         tokio::spawn(async move {
             end.wait_and_clear().await;
@@ -187,10 +203,12 @@ impl Machines {
         blocking(move || machine.attach(&volume, &inner.volumes.free(&volume)?)).await
     }
 
-    /// Detaches a volume: link and node go, and the loop device with them once nothing in the instance has it mounted or
-    /// open. A volume or an instance that is not there is fine.
+    /// Detaches a volume: link, node and loop device go. Fails, and changes nothing, while the instance has it mounted: AWS
+    /// shows such a volume as `detaching`, so try again. A volume or an instance that is not there is fine.
     pub async fn detach(&self, instance: &str, volume: &str) -> Result<()> {
-        let Some(machine) = self.find(instance) else { return Ok(()) };
+        let Some(machine) = self.find(instance) else {
+            return Ok(());
+        };
         let volume = volume.to_owned();
         blocking(move || machine.detach(&volume)).await
     }
@@ -224,21 +242,35 @@ impl Machines {
     /// Ids of instances that ended in any way but [`Machines::terminate`]: powered off, crashed, vanished. Can be taken
     /// once; a second call is a programming error and panics.
     pub fn exits(&self) -> UnboundedReceiver<String> {
-        self.inner.exits.lock().expect("no panic holds it").take().expect("exits() is taken once")
+        self.inner
+            .exits
+            .lock()
+            .expect("no panic holds it")
+            .take()
+            .expect("exits() is taken once")
     }
 
     fn find(&self, instance: &str) -> Option<Arc<Instance>> {
-        self.inner.instances.lock().expect("no panic holds it").get(instance).cloned()
+        self.inner
+            .instances
+            .lock()
+            .expect("no panic holds it")
+            .get(instance)
+            .cloned()
     }
 
     fn running(&self, instance: &str) -> Result<Arc<Instance>> {
-        self.find(instance).with_context(|| format!("{instance} is not running"))
+        self.find(instance)
+            .with_context(|| format!("{instance} is not running"))
     }
 
     /// The instance that a volume is attached to.
     fn holder(&self, volume: &str) -> Option<String> {
         let instances = self.inner.instances.lock().expect("no panic holds it");
-        instances.iter().find(|(_, machine)| machine.has(volume)).map(|(id, _)| id.clone())
+        instances
+            .iter()
+            .find(|(_, machine)| machine.has(volume))
+            .map(|(id, _)| id.clone())
     }
 }
 

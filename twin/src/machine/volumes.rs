@@ -16,7 +16,7 @@ const STORE_BYTES: u64 = 256 << 30;
 /// After `kill -9` of a twin its store is free within 30 ms; a disk that is busy writing gets more.
 const STORE_WAIT: Duration = Duration::from_secs(10);
 
-/// How long a volume may still be written back after it was detached.
+/// How long a program may still have a volume open that was detached.
 const DETACH_WAIT: Duration = Duration::from_secs(5);
 
 /// The store, mounted in this mount namespace, and the lock that keeps a second twin out.
@@ -92,7 +92,7 @@ impl Volumes {
         let file = self.existing(volume)?;
         ensure!(
             loops::cleared(&file, DETACH_WAIT)?,
-            "{volume} is still in use by the instance that it was detached from: it is mounted there"
+            "{volume} is still in use: a program in the instance that it was detached from has it open"
         );
         Ok(file)
     }

@@ -93,25 +93,26 @@ fn a_volume_grows_while_it_is_attached_and_never_shrinks() {
 }
 
 #[test]
-fn a_volume_detached_while_mounted_cannot_be_attached_elsewhere() {
-    inside(
-        "a_volume_detached_while_mounted_cannot_be_attached_elsewhere",
-        async |world: World| {
-            let agent = "set -e; d=$(device vol1); mkfs.ext4 -q $d; mount $d /srv; echo mounted; gone vol1; echo gone";
-            let machines = world.machines(&[TOOLS, agent, IDLE]).await;
-            machines.create_volume("vol-1", 1, None).await.unwrap();
-            machines.start(spec("i-1")).await.unwrap();
-            machines.start(spec("i-2")).await.unwrap();
-            machines.attach("i-1", "vol-1").await.unwrap();
-            world.console(&machines, "i-1", "mounted").await;
-            machines.detach("i-1", "vol-1").await.unwrap();
-            world.console(&machines, "i-1", "gone").await;
-            let error = machines.attach("i-2", "vol-1").await.unwrap_err();
-            assert!(format!("{error:#}").contains("still in use"), "{error:#}");
-            machines.terminate("i-1").await.unwrap();
-            machines.attach("i-2", "vol-1").await.unwrap();
-        },
-    );
+fn a_mounted_volume_is_not_detached() {
+    inside("a_mounted_volume_is_not_detached", async |world: World| {
+        let agent = "set -e; d=$(device vol1); mkfs.ext4 -q $d; mount $d /srv; echo mounted
+            device vol2; umount /srv; echo unmounted; gone vol1; echo gone";
+        let machines = world.machines(&[TOOLS, agent, IDLE]).await;
+        machines.create_volume("vol-1", 1, None).await.unwrap();
+        machines.create_volume("vol-2", 1, None).await.unwrap();
+        machines.start(spec("i-1")).await.unwrap();
+        machines.attach("i-1", "vol-1").await.unwrap();
+        world.console(&machines, "i-1", "mounted").await;
+        let error = machines.detach("i-1", "vol-1").await.unwrap_err();
+        assert!(format!("{error:#}").contains("vol-1 is in use"), "{error:#}");
+        machines.attach("i-1", "vol-2").await.unwrap();
+        world.console(&machines, "i-1", "unmounted").await;
+        machines.detach("i-1", "vol-1").await.unwrap();
+        machines.detach("i-1", "vol-1").await.unwrap();
+        world.console(&machines, "i-1", "gone").await;
+        machines.start(spec("i-2")).await.unwrap();
+        machines.attach("i-2", "vol-1").await.unwrap();
+    });
 }
 
 #[test]
