@@ -196,6 +196,9 @@ impl Run<'_> {
             return Ok(());
         }
         let todo = self.tup.todo(self.stop)?;
+        if self.stopped() {
+            return Ok(());
+        }
         let mut state = Progress::default();
         for checked in &self.profiles {
             state.profiles.insert(checked.profile.name.clone(), Counts::default());

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::encode::{self, Job};
+use crate::command::Job;
+use crate::encode;
 use crate::layout::Place;
 use crate::refused::Refused;
 use crate::rules::{self, Settings};

@@ -8,6 +8,7 @@
 //! read and what is refused stands at the head of each module.
 
 mod build;
+mod command;
 mod cover;
 mod embedded;
 mod encode;

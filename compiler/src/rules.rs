@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::encode::Job;
+use crate::command::Job;
 use crate::layout::Place;
 use crate::refused::Refused;
 use crate::resolve::{self, Folder};
@@ -22,8 +22,8 @@ use crate::stamp;
 /// The longest command of a track, in bytes. Linux refuses arguments beyond 128 KiB, and the whole command is one.
 const LONGEST_COMMAND: usize = 32 << 10;
 
-/// How a rule starts this program again: relative to the tup tree, so that a moved volume encodes nothing again. tup
-/// expands `%` twice in a rule's command.
+/// How a rule starts this program again: relative to the tup tree, so that a moved volume encodes nothing again. `%%`
+/// is how tup writes `%`.
 const PROGRAM: &str = "\"${tup_vardict%%/.tup/*}/../bin/vibes-compile\"";
 
 /// What rules need to know of a profile; the rest is in the commands.

@@ -17,6 +17,7 @@ use contract::profile::ENCODERS;
 use crate::refused::Refused;
 use crate::report::Versions;
 use crate::source::Kind;
+use crate::tup::PATH;
 use pipeline::{Said, Stage};
 
 /// What is known about an encoder program.
@@ -93,6 +94,8 @@ pub(crate) fn try_flags(encoder: &str, program: &str, flags: &[String]) -> Resul
 pub(crate) fn version(program: &str) -> Result<String> {
     let output = Command::new(program)
         .arg("--version")
+        .env_clear()
+        .env("PATH", PATH)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| missing(program, &error))?;

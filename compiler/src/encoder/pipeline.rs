@@ -8,6 +8,7 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use super::missing;
+use crate::tup::PATH;
 
 /// One program of a pipeline.
 #[derive(Debug)]
@@ -69,6 +70,9 @@ fn start(stages: &[Stage], running: &mut Vec<Child>) -> Result<()> {
         let last = index + 1 == stages.len();
         let child = Command::new(&stage.program)
             .args(&stage.arguments)
+            // As below tup, so that trying flags tells what an encode will do: lame, for one, reads LAMEOPT.
+            .env_clear()
+            .env("PATH", PATH)
             .stdin(input)
             .stdout(if last { Stdio::null() } else { Stdio::piped() })
             .stderr(Stdio::piped())
