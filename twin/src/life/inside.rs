@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -29,6 +29,8 @@ const INSTANCES_END_WITHIN: Duration = Duration::from_secs(10);
 /// Runs the twin until SIGTERM; `parent` is the foreground process, whose death is this process's death.
 pub fn run(parent: i32, options: Options) -> Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
+    // The foreground process waits for its signals and has them blocked; we and our children have not.
+    SigSet::all().thread_unblock()?;
     ensure!(std::io::stdin().read(&mut [0])? == 1, "the foreground process is gone");
     ensure!(
         nix::unistd::getpid().as_raw() == 1,

@@ -43,7 +43,7 @@ pub fn start(options: &Options) -> Result<()> {
 }
 
 fn foreground(options: &Options) -> Result<()> {
-    // Blocked before there is a child, so that no signal is lost; a child starts with none blocked.
+    // Blocked before there is a child, so that no signal is lost.
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD]);
     signals.thread_block()?;
     if options.until_eof {

@@ -29,7 +29,7 @@ pub fn stop(state: &Path) -> Result<()> {
     let pid = Pid::from_raw(ready.pid);
     signal(pid, Signal::SIGTERM)?;
     let mut killed = false;
-    while signal(pid, None)? || is_up(state)? {
+    while lives(pid) || is_up(state)? {
         if started.elapsed() > GRACE && !killed {
             signal(pid, Signal::SIGKILL)?;
             killed = true;
@@ -37,19 +37,22 @@ pub fn stop(state: &Path) -> Result<()> {
         std::thread::sleep(Duration::from_millis(20));
     }
     if killed {
-        bail!(
-            "the twin did not end within {} s and was killed; see its log",
-            GRACE.as_secs()
-        );
+        bail!("the twin did not end within {} s and was killed; see its log", GRACE.as_secs());
     }
     Ok(())
 }
 
-/// Whether the process was there to be signalled.
-fn signal(pid: Pid, signal: impl Into<Option<Signal>>) -> Result<bool> {
+/// A process that is already gone is fine.
+fn signal(pid: Pid, signal: Signal) -> Result<()> {
     match kill(pid, signal) {
-        Ok(()) => Ok(true),
-        Err(Errno::ESRCH) => Ok(false),
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot signal process {pid}")),
     }
+}
+
+/// Whether the process does anything yet: in some containers nobody reaps the dead (state `Z`).
+fn lives(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses.
+    status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
