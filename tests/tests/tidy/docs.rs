@@ -1,0 +1,85 @@
+//! What the docs say is there, and what is there is in the docs.
+
+use std::collections::BTreeSet;
+
+use contract::fault::Name;
+
+use crate::{names, none, read};
+
+#[test]
+fn the_table_of_errors_has_every_name_and_no_other() {
+    let table = read("docs/errors.md");
+    let rows = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows: Vec<&str> = rows.filter(|name| !name.contains('.')).collect();
+    let ours: Vec<&str> = Name::ALL.iter().map(|name| name.as_str()).collect();
+    assert_eq!(rows, ours, "left: docs/errors.md; right: contract::fault::Name");
+}
+
+#[test]
+fn every_make_command_of_the_docs_exists() {
+    let makefile = read("Makefile");
+    let targets: BTreeSet<&str> = makefile
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(target, _)| target)
+        .filter(|target| target.chars().all(|char| char.is_ascii_lowercase() || char == '-'))
+        .collect();
+    let docs = names("docs", ".md").into_iter().map(|name| format!("docs/{name}.md"));
+    let mut complaints = vec![];
+    for file in docs.chain(["README.md".to_owned(), "CHANGELOG.md".to_owned()]) {
+        let text = read(&file);
+        let unknown = commands(&text)
+            .into_iter()
+            .filter(|target| !targets.contains(target.as_str()));
+        complaints.extend(unknown.map(|target| format!("{file}: make {target}")));
+    }
+    none(complaints);
+}
+
+/// The targets of all commands `make ...` in a text's code: in backticks, or at the beginning of a line of a block.
+fn commands(text: &str) -> Vec<String> {
+    let mut found = vec![];
+    let mut block = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            block = !block;
+        }
+        let spans: Vec<&str> = match block {
+            true => line.trim_start().trim_start_matches("$ ").split("$(").collect(),
+            false => line.split('`').skip(1).step_by(2).collect(),
+        };
+        let arguments = spans.into_iter().filter_map(|span| span.strip_prefix("make "));
+        let target = |arguments: &str| {
+            let mut words = arguments.split(|char: char| char.is_whitespace() || char == ')');
+            words
+                .find(|word| !word.is_empty() && !word.starts_with('-') && !word.contains('='))
+                .map(str::to_owned)
+        };
+        found.extend(arguments.filter_map(target));
+    }
+    found
+}
+
+#[test]
+fn commands_are_found_in_code_only() {
+    let text =
+        "make sure that `make run` is\n```\n$ make -s env\nmake sample OUT=x\nmake X=1 test\n```\nand `make check`";
+    assert_eq!(commands(text), ["run", "env", "sample", "test", "check"]);
+}
+
+#[test]
+fn the_changes_name_this_version() {
+    let workspace = read("Cargo.toml");
+    let line = workspace.lines().find_map(|line| line.strip_prefix("version = "));
+    let version = line.expect("the workspace has a version").trim_matches('"');
+    let changes = read("CHANGELOG.md");
+    let heading = format!("## {version}");
+    assert!(
+        changes
+            .lines()
+            .any(|line| line.split(',').next() == Some(heading.as_str())),
+        "CHANGELOG.md has no heading `{heading}`"
+    );
+}
