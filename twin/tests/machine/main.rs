@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use world::{World, inside, left_behind, spec};
+use world::{World, inside, spec};
 
 /// Stays until it is told to stop.
 const IDLE: &str = "trap 'echo stopping; exit 0' TERM; echo idle; while :; do sleep 0.05; done";
@@ -357,14 +357,23 @@ fn an_instance_that_cannot_start_says_why_and_leaves_nothing() {
 
 #[test]
 fn the_check_for_what_is_left_behind_sees_something() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut child = std::process::Command::new("sleep")
-        .arg("1000")
-        .current_dir(dir.path())
-        .spawn()
-        .unwrap();
-    let seen = left_behind(dir.path());
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(!seen.is_empty());
+    inside(
+        "the_check_for_what_is_left_behind_sees_something",
+        async |world: World| {
+            let machines = world
+                .machines(&[TOOLS, "set -e; d=$(device vol1); mkfs.ext4 -q $d; mount $d /srv", IDLE])
+                .await;
+            machines.create_volume("vol-1", 1, None).await.unwrap();
+            machines.start(spec("i-1")).await.unwrap();
+            machines.attach("i-1", "vol-1").await.unwrap();
+            world.console(&machines, "i-1", "idle").await;
+            let seen = world.left_behind();
+            for part in [" xfs ", " tmpfs ", "store.xfs", "machine-init"] {
+                assert!(
+                    seen.iter().any(|line| line.contains(part)),
+                    "{part} is missing in {seen:?}"
+                );
+            }
+        },
+    );
 }

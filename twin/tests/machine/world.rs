@@ -29,7 +29,7 @@ pub(crate) struct World {
 pub(crate) fn inside(name: &str, body: impl AsyncFnOnce(World)) {
     match std::env::var_os(DIR) {
         Some(dir) => run(dir.into(), body),
-        None => outside(|dir| {
+        None => outside(name, |dir| {
             assert!(
                 enter(name, dir, false).wait().unwrap().success(),
                 "{name} failed inside"
@@ -42,7 +42,7 @@ pub(crate) fn inside(name: &str, body: impl AsyncFnOnce(World)) {
 pub(crate) fn killed_once(name: &str, body: impl AsyncFnOnce(World)) {
     match std::env::var_os(DIR) {
         Some(dir) => run(dir.into(), body),
-        None => outside(|dir| {
+        None => outside(name, |dir| {
             let mut child = enter(name, dir, true);
             eventually("the first run waits for its death", || dir.join("doomed").exists());
             child.kill().unwrap();
@@ -57,7 +57,7 @@ pub(crate) fn killed_once(name: &str, body: impl AsyncFnOnce(World)) {
 }
 
 /// Processes, mounts and loop devices that have to do with `dir`, as the host sees them.
-pub(crate) fn left_behind(dir: &Path) -> Vec<String> {
+fn left_behind(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let text = dir.display().to_string();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
@@ -138,6 +138,11 @@ impl World {
         }
     }
 
+    /// What the check after every test would find now.
+    pub(crate) fn left_behind(&self) -> Vec<String> {
+        left_behind(&self.dir)
+    }
+
     /// No process but this one, no mount but the store, no device of a volume, no network namespace, no instance's files
     /// but its console: now, without waiting.
     pub(crate) fn assert_only_the_store_is_left(&self) {
@@ -204,31 +209,43 @@ fn run(dir: PathBuf, body: impl AsyncFnOnce(World)) {
     });
 }
 
-/// Gives the work a directory, looks at what is left, and keeps the directory if anything is wrong.
-fn outside(work: impl FnOnce(&Path)) {
+/// Gives the work a directory, looks at what is left, and keeps the directory if anything is wrong. It lies in the build
+/// directory under the test's name: an interrupted run leaves one at most, and the next run takes it away.
+fn outside(name: &str, work: impl FnOnce(&Path)) {
     assert!(
         nix::unistd::geteuid().is_root(),
         "these tests mount filesystems: run them as root"
     );
-    let dir = tempfile::Builder::new().prefix("machine-").tempdir().unwrap();
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    std::fs::create_dir_all(&dir).unwrap();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        work(dir.path());
-        eventually("nothing is left behind", || left_behind(dir.path()).is_empty());
+        work(&dir);
+        eventually("nothing is left behind", || left_behind(&dir).is_empty());
     }));
     if let Err(panic) = result {
-        eprintln!(
-            "see {}; left behind: {:?}",
-            dir.path().display(),
-            left_behind(dir.path())
-        );
-        let _ = dir.keep();
+        eprintln!("see {}; left behind: {:?}", dir.display(), left_behind(&dir));
         std::panic::resume_unwind(panic);
     }
+    std::fs::remove_dir_all(&dir).unwrap();
 }
 
+/// Runs one test of this program inside. It dies with the test's thread, so also when somebody interrupts the tests.
 fn enter(name: &str, dir: &Path, doomed: bool) -> Child {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--",
+    ]);
     command
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "-q"])
