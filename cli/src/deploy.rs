@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use futures::future::try_join_all;
-use futures::try_join;
+use futures::future::join_all;
+use futures::{join, try_join};
 use tokio::sync::Mutex;
 
 use crate::arguments::Deploy;
@@ -74,12 +74,11 @@ pub(crate) async fn deploy(cloud: &Cloud, options: &Deploy) -> Result<Places> {
             Ok(())
         }
     };
-    try_join!(
-        images,
-        deployment.main(options, &code),
-        deployment.profiles(profiles.as_ref())
-    )?;
+    // Each is let come to its end, whatever becomes of the others: a deployment cut off in the middle is in the way.
+    let main = deployment.main(options, &code);
+    let results = join!(images, main, deployment.profiles(profiles.as_ref()));
     deployment.remember().await?;
+    results.0.and(results.1).and(results.2)?;
     if let Some(profiles) = &profiles {
         deployment.delete_profiles(profiles).await?;
     }
@@ -140,7 +139,10 @@ impl Deployment<'_> {
             let stack = format!("{}{name}", self.profile_stacks());
             self.stack(&stack, "profile.yaml", &BTreeMap::from(parameters)).await
         });
-        try_join_all(deployed).await.map(drop)
+        join_all(deployed)
+            .await
+            .into_iter()
+            .try_for_each(|stack| stack.map(drop))
     }
 
     fn profile_stacks(&self) -> String {
@@ -203,7 +205,7 @@ impl Deployment<'_> {
                 println!("deploy: deleting {stack}");
                 stacks::delete(cloud, &stack).await
             });
-        try_join_all(deleted).await?;
+        join_all(deleted).await.into_iter().collect::<Result<()>>()?;
         for name in &gone {
             self.memory.gone(&format!("{prefix}{name}"));
         }

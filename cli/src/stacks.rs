@@ -124,8 +124,11 @@ pub(crate) async fn deploy(
         template,
     ];
     arguments.extend(["--capabilities", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]);
-    arguments.extend(["--no-fail-on-empty-changeset", "--tags", &tag, "--parameter-overrides"]);
-    arguments.extend(parameters.iter().map(String::as_str));
+    arguments.extend(["--no-fail-on-empty-changeset", "--tags", &tag]);
+    if !parameters.is_empty() {
+        arguments.push("--parameter-overrides");
+        arguments.extend(parameters.iter().map(String::as_str));
+    }
     let Err(error) = cloud.aws(&arguments).await else {
         return Ok(());
     };
