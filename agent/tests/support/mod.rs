@@ -3,6 +3,7 @@
 // Every test binary uses another part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod agent;
 pub mod devices;
 pub mod metadata;
 pub mod s3;
