@@ -12,8 +12,11 @@ pub struct Control {
     pub seq: u64,
     /// Somebody asked for a build that the owner may not have seen.
     pub pending: bool,
-    /// When `owner` was set, RFC 3339, UTC; none when free.
+    /// When `owner` was set, RFC 3339, UTC; none when free, or when what set it had no time.
     pub since: Option<String>,
+    /// The owner's clean-up has begun: nothing may be created or published for it any more.
+    #[serde(default)]
+    pub ending: bool,
 }
 
 /// The name of the build with this number: `b-00042`.

@@ -1,0 +1,75 @@
+//! Launches the instance of an attempt.
+
+use contract::job::{Kind, UserData};
+use contract::plan::Plan;
+use contract::steps::{LaunchWorkerInput, LaunchWorkerOutput};
+use contract::{objects, tags};
+
+use crate::fault::Fault;
+use crate::instances::{self, Launch};
+use crate::tagging::Tags;
+use crate::{Aws, ladder, ownership, store, volumes};
+
+/// Finds the attempt's instance, or launches it on the first rung that gives one.
+pub async fn handle(aws: &Aws, input: LaunchWorkerInput) -> Result<LaunchWorkerOutput, Fault> {
+    let LaunchWorkerInput { build, shard, attempt } = &input;
+    ownership::fence(aws, build).await?;
+    let plan: Plan = store::read(aws, &objects::plan(build)).await?;
+    let tags = Tags::shard(aws, build, *shard).with(tags::ATTEMPT, &attempt.to_string());
+    let found = instances::find(aws, &tags).await?;
+    // A launched one that is over already is the attempt's too: its poll says so.
+    if let Some(instance) = found
+        .iter()
+        .find(|instance| instances::alive(instance))
+        .or(found.first())
+    {
+        return Ok(output(instance));
+    }
+
+    let user_data = UserData {
+        stack: aws.settings.stack.clone(),
+        region: aws.settings.region.clone(),
+        state_bucket: aws.settings.state_bucket.clone(),
+        role: plan.role,
+        build: Some(build.clone()),
+        shard: *shard,
+        attempt: *attempt,
+    };
+    let home = home(aws, build, *shard).await?;
+    let subnets = ladder::subnets(aws).await?;
+    let types = aws.settings.instance_types(plan.role);
+    let rungs = ladder::rungs(&plan.markets, types, &subnets, home.as_deref());
+    let launch = Launch {
+        user_data: &user_data,
+        image: &plan.image,
+        tags: tags.with(tags::ROLE, plan.role.as_str()),
+        token: &["worker", build, &shard.to_string(), &attempt.to_string()],
+    };
+    let instance = instances::launch(aws, &launch, &rungs).await?;
+    if let Err(over) = ownership::fence(aws, build).await {
+        instances::terminate(aws, instances::id(&instance)).await?;
+        return Err(over.into());
+    }
+    Ok(output(&instance))
+}
+
+/// The zone where the shard's volumes are, if it has any.
+async fn home(aws: &Aws, build: &str, shard: u32) -> anyhow::Result<Option<String>> {
+    let found = volumes::find(aws, &Tags::shard(aws, build, shard)).await?;
+    let is_ours = |role: &str| role == Kind::Sources.as_str() || role == Kind::Builds.as_str();
+    let mut ours = found
+        .iter()
+        .filter(|volume| volumes::tag(volume, tags::ROLE).is_some_and(is_ours));
+    Ok(ours.next().map(|volume| volumes::zone(volume).to_owned()))
+}
+
+fn output(instance: &aws_sdk_ec2::types::Instance) -> LaunchWorkerOutput {
+    LaunchWorkerOutput {
+        instance: instances::id(instance).to_owned(),
+        zone: instances::zone(instance).to_owned(),
+        instance_type: instance
+            .instance_type()
+            .map_or_else(String::new, |name| name.as_str().to_owned()),
+        market: instances::market(instance),
+    }
+}

@@ -1,0 +1,206 @@
+//! Things of builds that are over and that nothing names: marked at one sweep, ended at a later one.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Context, Result};
+use aws_sdk_ec2::types::{Instance, Snapshot, Tag, Volume};
+use contract::steps::SweepOutput;
+use contract::tags;
+
+use crate::executions::{self, Execution};
+use crate::fault::{Refusal, unless_absent};
+use crate::tagging::{Tags, held};
+use crate::{Aws, instances, ownership, releases, snapshots, tagging, times, volumes};
+
+/// A thing that may be left over.
+#[derive(Debug)]
+enum Thing {
+    Instance(Box<Instance>),
+    Volume(Box<Volume>),
+    Snapshot(Box<Snapshot>),
+}
+
+/// What happens to a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It stays as it is.
+    Leave,
+    /// Nothing seems to need it: ended by a later sweep that finds the same.
+    Mark,
+    /// It was marked, but is needed.
+    Unmark,
+    /// Nothing has needed it for a while.
+    End,
+}
+
+/// Looks at everything that carries a build's name. Serving sees to its own things.
+pub(crate) async fn sweep(aws: &Aws, now: &str, output: &mut SweepOutput) -> Result<()> {
+    let moment = times::seconds(now)?;
+    let mut builds = Builds {
+        owner: ownership::look(aws).await?.owner,
+        over: HashMap::new(),
+    };
+    let named = releases::needed_snapshots(aws).await?;
+    for thing in things(aws).await? {
+        let Some(build) = thing.tag(tags::BUILD) else { continue };
+        let is_needed = named.contains(thing.id()) || !builds.is_over(aws, build).await?;
+        let marked = thing.tag(tags::MARKED).map(times::seconds).transpose()?;
+        let fate = fate(
+            is_needed || held(thing.tags()),
+            thing.made(),
+            marked,
+            moment,
+            aws.settings.grace_seconds,
+        );
+        let id = thing.id().to_owned();
+        match fate {
+            Fate::Leave => {}
+            Fate::Mark => {
+                mark(aws, &id, now).await?;
+                output.marked.push(id);
+            }
+            Fate::Unmark => unmark(aws, &id).await?,
+            Fate::End => {
+                if thing.end(aws).await? {
+                    output.ended.push(id);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Two looks, some time apart, must agree before anything ends.
+fn fate(is_needed: bool, made: i64, marked: Option<i64>, now: i64, grace_seconds: u32) -> Fate {
+    let older = |moment: i64| now - moment >= i64::from(grace_seconds);
+    match marked {
+        Some(_) if is_needed => Fate::Unmark,
+        Some(marked) if older(marked) => Fate::End,
+        None if !is_needed && older(made) => Fate::Mark,
+        _ => Fate::Leave,
+    }
+}
+
+/// Which builds are over.
+struct Builds {
+    owner: Option<String>,
+    over: HashMap<String, bool>,
+}
+
+impl Builds {
+    async fn is_over(&mut self, aws: &Aws, build: &str) -> Result<bool> {
+        if self.owner.as_deref() == Some(build) {
+            return Ok(false);
+        }
+        if let Some(over) = self.over.get(build) {
+            return Ok(*over);
+        }
+        let over = executions::look(aws, &aws.settings.pipeline_arn, build).await? != Execution::Running;
+        self.over.insert(build.to_owned(), over);
+        Ok(over)
+    }
+}
+
+async fn things(aws: &Aws) -> Result<Vec<Thing>> {
+    let tags = Tags::stack(aws);
+    let instances = instances::find(aws, &tags).await?;
+    let instances = instances
+        .into_iter()
+        .filter(|instance| !instances::terminated(instance));
+    let mut things: Vec<Thing> = instances.map(|instance| Thing::Instance(Box::new(instance))).collect();
+    things.extend(
+        volumes::find(aws, &tags)
+            .await?
+            .into_iter()
+            .map(|volume| Thing::Volume(Box::new(volume))),
+    );
+    things.extend(
+        snapshots::find(aws, &tags)
+            .await?
+            .into_iter()
+            .map(|snapshot| Thing::Snapshot(Box::new(snapshot))),
+    );
+    Ok(things)
+}
+
+impl Thing {
+    fn id(&self) -> &str {
+        match self {
+            Thing::Instance(instance) => instances::id(instance),
+            Thing::Volume(volume) => volumes::id(volume),
+            Thing::Snapshot(snapshot) => snapshots::id(snapshot),
+        }
+    }
+
+    fn tags(&self) -> &[Tag] {
+        match self {
+            Thing::Instance(instance) => instance.tags(),
+            Thing::Volume(volume) => volume.tags(),
+            Thing::Snapshot(snapshot) => snapshot.tags(),
+        }
+    }
+
+    fn tag(&self, key: &str) -> Option<&str> {
+        tagging::value(self.tags(), key)
+    }
+
+    /// When it was made, seconds since 1970.
+    fn made(&self) -> i64 {
+        let moment = match self {
+            Thing::Instance(instance) => instance.launch_time(),
+            Thing::Volume(volume) => volume.create_time(),
+            Thing::Snapshot(snapshot) => snapshot.start_time(),
+        };
+        moment.map_or(0, aws_smithy_types::DateTime::secs)
+    }
+
+    /// Ends it if that is possible now; a volume in use comes after its instance.
+    async fn end(&self, aws: &Aws) -> Result<bool> {
+        match self {
+            Thing::Instance(instance) => instances::terminate(aws, instances::id(instance)).await?,
+            Thing::Volume(volume) if !volumes::available(volume) => return Ok(false),
+            Thing::Volume(volume) => volumes::delete(aws, volume).await?,
+            Thing::Snapshot(snapshot) => {
+                snapshots::delete_unneeded(aws, std::slice::from_ref(snapshot), &HashSet::new()).await?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+async fn mark(aws: &Aws, id: &str, now: &str) -> Result<()> {
+    let tag = Tag::builder().key(tags::MARKED).value(now).build();
+    let request = aws.ec2.create_tags().resources(id).tags(tag).send().await;
+    unless_absent(request.map_err(Refusal::from)).with_context(|| format!("marking {id}"))?;
+    Ok(())
+}
+
+async fn unmark(aws: &Aws, id: &str) -> Result<()> {
+    let tag = Tag::builder().key(tags::MARKED).build();
+    let request = aws.ec2.delete_tags().resources(id).tags(tag).send().await;
+    unless_absent(request.map_err(Refusal::from)).with_context(|| format!("unmarking {id}"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nothing_needs_is_marked_before_it_ends() {
+        assert_eq!(fate(false, 0, None, 1000, 600), Fate::Mark);
+        assert_eq!(fate(false, 0, Some(900), 1000, 600), Fate::Leave);
+        assert_eq!(fate(false, 0, Some(400), 1000, 600), Fate::End);
+    }
+
+    #[test]
+    fn what_is_young_is_left_alone() {
+        assert_eq!(fate(false, 500, None, 1000, 600), Fate::Leave);
+    }
+
+    #[test]
+    fn what_is_needed_again_loses_its_mark() {
+        assert_eq!(fate(true, 0, Some(0), 1000, 600), Fate::Unmark);
+        assert_eq!(fate(true, 0, None, 1000, 600), Fate::Leave);
+    }
+}

@@ -1,0 +1,189 @@
+//! The server's volumes: the builds volumes of the release that it serves, and of those that it still lets go of.
+
+use anyhow::{Context, Result, bail};
+use aws_sdk_ec2::types::{Instance, Volume};
+use contract::fault::Name;
+use contract::job::Role;
+use contract::release::Release;
+use contract::tags;
+
+use crate::fault::{Fault, named};
+use crate::tagging::Tags;
+use crate::volumes::NewVolume;
+use crate::{Aws, instances, volumes};
+
+/// Device names that are asked for, in order. The agent does not use them: it finds volumes by id.
+const DEVICES: std::ops::RangeInclusive<char> = 'f'..='z';
+
+/// What letting go of older releases came to.
+#[derive(Debug)]
+pub(super) enum LetGo {
+    /// None is left.
+    Done,
+    /// Something is under way.
+    Waiting(String),
+}
+
+fn tags(aws: &Aws) -> Tags {
+    Tags::stack(aws).with(tags::ROLE, Role::Server.as_str())
+}
+
+/// The server's volumes, earliest first. An instance's own root volume has the same tags, but no release.
+pub(super) async fn find(aws: &Aws) -> Result<Vec<Volume>> {
+    let mut found = volumes::find(aws, &tags(aws)).await?;
+    found.retain(|volume| volumes::tag(volume, tags::SERVES).is_some());
+    Ok(found)
+}
+
+/// Ids of the server's volumes that are attached to this instance.
+pub(super) async fn attached(aws: &Aws, instance: &str) -> Result<Vec<String>> {
+    let found = find(aws).await?;
+    let here = found
+        .iter()
+        .filter(|volume| volumes::attached(volume) == Some((instance, true)));
+    Ok(here.map(|volume| volumes::id(volume).to_owned()).collect())
+}
+
+/// One step towards the release's builds volumes being attached: their ids in shard order, or what is waited for.
+pub(super) async fn ensure(
+    aws: &Aws,
+    release: &Release,
+    server: &Instance,
+    step: &[&str],
+) -> Result<Result<Vec<String>, String>> {
+    let found = find(aws).await?;
+    let zone = instances::zone(server);
+    let mut wanted = Vec::new();
+    let mut waiting = Vec::new();
+    let mut taken = devices_in_use(server, &found);
+    for (shard, pair) in release.shards.iter().enumerate() {
+        let shard = shard.to_string();
+        let is_it = |volume: &&Volume| {
+            volumes::zone(volume) == zone
+                && volumes::tag(volume, tags::SERVES) == Some(release.release.as_str())
+                && volumes::tag(volume, tags::SHARD) == Some(shard.as_str())
+        };
+        let Some(volume) = found.iter().find(is_it) else {
+            let snapshot = pair.builds.as_deref();
+            let snapshot = snapshot.with_context(|| format!("{} has no builds of shard {shard}", release.release))?;
+            let token: Vec<&str> = ["mount", &release.release, &shard]
+                .into_iter()
+                .chain(step.iter().copied())
+                .collect();
+            let new = NewVolume {
+                zone,
+                // As large as its snapshot: nothing is written to it.
+                gib: None,
+                snapshot: Some(snapshot),
+                tags: tags(aws).with(tags::SERVES, &release.release).with(tags::SHARD, &shard),
+                token: &token,
+            };
+            let made = volumes::create(aws, &new).await?;
+            waiting.push(format!("{} is being made", volumes::id(&made)));
+            continue;
+        };
+        wanted.push(volumes::id(volume).to_owned());
+        waiting.extend(attach(aws, volume, instances::id(server), &mut taken).await?);
+    }
+    Ok(if waiting.is_empty() {
+        Ok(wanted)
+    } else {
+        Err(waiting.join(", "))
+    })
+}
+
+/// One step towards a volume being attached; none when it is.
+async fn attach(aws: &Aws, volume: &Volume, instance: &str, taken: &mut Vec<String>) -> Result<Option<String>> {
+    let id = volumes::id(volume);
+    match volumes::attached(volume) {
+        Some((at, true)) if at == instance => return Ok(None),
+        Some((at, false)) if at == instance => {}
+        Some((at, _)) => {
+            free(aws, volume).await?;
+            return Ok(Some(format!("{id} is still attached to {at}")));
+        }
+        None if volumes::available(volume) => {
+            let mut names = DEVICES.map(|letter| format!("/dev/sd{letter}"));
+            let Some(device) = names.find(|name| !taken.contains(name)) else {
+                bail!(named(
+                    Name::TooLarge,
+                    format!("{instance} has no device name left for {id}: lower the stack's Shards")
+                ));
+            };
+            let finished = volumes::attach(aws, id, instance, &device).await?;
+            taken.push(device);
+            if finished {
+                return Ok(None);
+            }
+        }
+        None => return Ok(Some(format!("{id} is {}", volumes::state(volume)))),
+    }
+    Ok(Some(format!("{id} is being attached")))
+}
+
+fn devices_in_use(server: &Instance, found: &[Volume]) -> Vec<String> {
+    let of_server = server
+        .block_device_mappings()
+        .iter()
+        .filter_map(|mapping| mapping.device_name());
+    let of_volumes = found.iter().flat_map(|volume| volume.attachments());
+    let here = of_volumes.filter(|attachment| attachment.instance_id() == server.instance_id());
+    of_server
+        .chain(here.filter_map(|attachment| attachment.device()))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// One step towards nothing but this release's volumes. What the server still has mounted is not touched.
+pub(super) async fn drop_others(aws: &Aws, release: &str, instance: &str, mounted: &[String]) -> Result<LetGo> {
+    let mut left = Vec::new();
+    for volume in find(aws).await? {
+        let of = volumes::tag(&volume, tags::SERVES).unwrap_or_default();
+        let here = volumes::attached(&volume).map(|(at, _)| at == instance);
+        if of == release && here == Some(true) {
+            continue;
+        }
+        let id = volumes::id(&volume);
+        match here {
+            None if volumes::available(&volume) => {
+                volumes::delete(aws, &volume).await?;
+                continue;
+            }
+            Some(true) if mounted.iter().any(|mounted| mounted == of) => {
+                left.push(format!("{instance} lets go of {of}"));
+                continue;
+            }
+            Some(true) => volumes::detach(aws, id, instance, false).await?,
+            Some(false) => free(aws, &volume).await?,
+            None => {}
+        }
+        left.push(format!("{id} is being freed"));
+    }
+    Ok(if left.is_empty() {
+        LetGo::Done
+    } else {
+        LetGo::Waiting(left.join(", "))
+    })
+}
+
+/// One step towards none of them. Gives the ids of those that are left.
+pub(super) async fn delete_all(aws: &Aws) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for volume in find(aws).await? {
+        if volumes::available(&volume) {
+            volumes::delete(aws, &volume).await?;
+        } else {
+            free(aws, &volume).await?;
+            left.push(volumes::id(&volume).to_owned());
+        }
+    }
+    Ok(left)
+}
+
+/// Frees a volume whose instance is over; that it takes a while is no error here.
+async fn free(aws: &Aws, volume: &Volume) -> Result<()> {
+    match volumes::free(aws, volume).await.map_err(Fault::from) {
+        Err(fault) if fault.name != Name::NotReady => Err(fault.into()),
+        _ => Ok(()),
+    }
+}

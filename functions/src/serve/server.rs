@@ -1,0 +1,155 @@
+//! The server's instance: one that works, on the current image.
+
+use anyhow::{Result, anyhow};
+use aws_sdk_ec2::types::{Instance, InstanceStateName};
+use contract::fault::Name;
+use contract::input::Market;
+use contract::job::{Role, UserData};
+use contract::serve::ServerStatus;
+use contract::{objects, parameters, tags};
+
+use crate::fault::named;
+use crate::instances::{self, Launch};
+use crate::store::Stored;
+use crate::tagging::{Tags, held};
+use crate::{Aws, ladder, releases, store, times};
+
+/// How the server is doing.
+#[derive(Debug)]
+pub(super) enum Server {
+    /// It works, as far as it can be seen.
+    Running(Box<Instance>),
+    /// There is none that works, and why.
+    Waiting(String),
+}
+
+fn tags(aws: &Aws) -> Tags {
+    Tags::stack(aws).with(tags::ROLE, Role::Server.as_str())
+}
+
+/// The server's instances that are not over, earliest first.
+pub(super) async fn find(aws: &Aws) -> Result<Vec<Instance>> {
+    let mut found = instances::find(aws, &tags(aws)).await?;
+    found.retain(|instance| !instances::terminated(instance));
+    Ok(found)
+}
+
+/// Where it can be reached.
+pub(super) fn address(instance: &Instance) -> Option<String> {
+    instance
+        .public_ip_address()
+        .or(instance.private_ip_address())
+        .map(str::to_owned)
+}
+
+/// Ends all of them but those that a person holds, and gives their ids.
+pub(super) async fn end_all(aws: &Aws) -> Result<Vec<String>> {
+    let mut ending = Vec::new();
+    for instance in find(aws).await?.iter().filter(|instance| !held(instance.tags())) {
+        instances::terminate(aws, instances::id(instance)).await?;
+        ending.push(instances::id(instance).to_owned());
+    }
+    Ok(ending)
+}
+
+/// Looks, and changes nothing.
+pub(super) async fn look(aws: &Aws, now: &str) -> Result<Server> {
+    match find(aws).await?.as_slice() {
+        [] => Ok(Server::Waiting("there is no server".to_owned())),
+        [server] => match unfit(aws, server, now).await? {
+            Some(why) => Ok(Server::Waiting(why)),
+            None => Ok(running(server)),
+        },
+        several => Ok(Server::Waiting(format!("there are {} servers", several.len()))),
+    }
+}
+
+/// One step towards one server that works: replaces one that does not, ends a second, launches the first.
+///
+/// `step` names this step of this execution: asked again, it launches the same instance, and a later one may launch
+/// another.
+pub(super) async fn ensure(aws: &Aws, now: &str, step: &[&str]) -> Result<Server> {
+    let found = find(aws).await?;
+    let Some((server, others)) = found.split_first() else {
+        let server = launch(aws, step).await?;
+        return Ok(Server::Waiting(format!("{} has been launched", instances::id(&server))));
+    };
+    for other in others {
+        instances::terminate(aws, instances::id(other)).await?;
+    }
+    match unfit(aws, server, now).await? {
+        Some(why) if held(server.tags()) => Ok(Server::Waiting(format!("{why}, but is held by {}", tags::HOLD))),
+        Some(why) => {
+            instances::terminate(aws, instances::id(server)).await?;
+            Ok(Server::Waiting(why))
+        }
+        None => Ok(running(server)),
+    }
+}
+
+fn running(server: &Instance) -> Server {
+    match instances::state(server) {
+        InstanceStateName::Running => Server::Running(Box::new(server.clone())),
+        state => Server::Waiting(format!("{} is {}", instances::id(server), state.as_str())),
+    }
+}
+
+/// Why this server must be replaced: another image is current, or it does not report.
+async fn unfit(aws: &Aws, server: &Instance, now: &str) -> Result<Option<String>> {
+    let id = instances::id(server);
+    if !instances::alive(server) {
+        return Ok(Some(format!("{id} is {}", instances::state(server).as_str())));
+    }
+    if server.image_id() != Some(image(aws).await?.as_str()) {
+        return Ok(Some(format!("{id} has an older image")));
+    }
+    let status: Option<Stored<ServerStatus>> = store::get(aws, objects::SERVE_STATUS).await?;
+    let said = status
+        .filter(|status| status.value.instance == id)
+        .map(|status| status.modified);
+    let (since, patience) = match said {
+        Some(said) => (said, aws.settings.silent_seconds),
+        None => (instances::launched(server), aws.settings.boot_seconds),
+    };
+    let silent = times::seconds(now)? - since;
+    Ok((silent > i64::from(patience)).then(|| format!("{id} has said nothing for {silent} seconds")))
+}
+
+async fn image(aws: &Aws) -> Result<String> {
+    let name = parameters::ami(&aws.settings.prefix, Role::Server);
+    releases::parameter(aws, &name).await?.ok_or_else(|| {
+        anyhow!(named(
+            Name::LaunchRefused,
+            format!("there is no server image (parameter {name}): build the image")
+        ))
+    })
+}
+
+async fn launch(aws: &Aws, step: &[&str]) -> Result<Instance> {
+    let user_data = UserData {
+        stack: aws.settings.stack.clone(),
+        region: aws.settings.region.clone(),
+        state_bucket: aws.settings.state_bucket.clone(),
+        role: Role::Server,
+        build: None,
+        shard: 0,
+        attempt: 0,
+    };
+    let image = image(aws).await?;
+    let subnets = ladder::subnets(aws).await?;
+    // A server that EC2 takes back would drop its listeners: never spot.
+    let rungs = ladder::rungs(
+        &[Market::OnDemand],
+        aws.settings.instance_types(Role::Server),
+        &subnets,
+        None,
+    );
+    let token: Vec<&str> = ["server"].into_iter().chain(step.iter().copied()).collect();
+    let launch = Launch {
+        user_data: &user_data,
+        image: &image,
+        tags: tags(aws),
+        token: &token,
+    };
+    instances::launch(aws, &launch, &rungs).await
+}

@@ -1,0 +1,136 @@
+//! Snapshots: found by tag, made once, waited for, deleted.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, bail};
+use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
+use contract::fault::Name;
+
+use crate::fault::{Refusal, named, not_ready, unless_absent};
+use crate::tagging::{self, Tags, held};
+use crate::{Aws, ownership};
+
+/// Snapshots with these tags, earliest first.
+pub(crate) async fn find(aws: &Aws, tags: &Tags) -> Result<Vec<Snapshot>> {
+    let request = aws
+        .ec2
+        .describe_snapshots()
+        .owner_ids("self")
+        .set_filters(tags.filters());
+    let found = request.into_paginator().items().send().try_collect().await;
+    let mut found: Vec<Snapshot> = found.map_err(Refusal::from).context("looking for snapshots")?;
+    let started = |snapshot: &Snapshot| snapshot.start_time().map_or(0, aws_smithy_types::DateTime::secs);
+    found.sort_by_key(|snapshot| (started(snapshot), id(snapshot).to_owned()));
+    Ok(found)
+}
+
+/// All snapshots of the installation that can be used, by id.
+pub(crate) async fn usable(aws: &Aws) -> Result<Vec<Snapshot>> {
+    let mut found = find(aws, &Tags::stack(aws)).await?;
+    found.retain(completed);
+    Ok(found)
+}
+
+/// A snapshot's id.
+pub(crate) fn id(snapshot: &Snapshot) -> &str {
+    snapshot.snapshot_id().unwrap_or_default()
+}
+
+/// The value of a tag.
+pub(crate) fn tag<'a>(snapshot: &'a Snapshot, key: &str) -> Option<&'a str> {
+    tagging::value(snapshot.tags(), key)
+}
+
+/// It holds everything and can be used.
+pub(crate) fn completed(snapshot: &Snapshot) -> bool {
+    snapshot.state() == Some(&SnapshotState::Completed)
+}
+
+/// The one completed snapshot of a volume with these tags: looked for, made if there is none, waited for.
+///
+/// CreateSnapshot has no client token, so that a lost answer may leave two: the earliest stays, the others go. They are
+/// equal, since nobody writes to the volume meanwhile. With a build that must be the owner (all but clean-up), one made
+/// too late is undone.
+///
+/// # Errors
+/// `NotReady` until it is completed; `SnapshotFailed` if AWS says so (it is deleted, so that the next try makes another);
+/// `BuildIsOver`.
+pub(crate) async fn ensure(aws: &Aws, volume: &str, tags: &Tags, owner: Option<&str>) -> Result<String> {
+    let found = find(aws, tags).await?;
+    let mut of_volume = found.iter().filter(|snapshot| snapshot.volume_id() == Some(volume));
+    let Some(first) = of_volume.next() else {
+        let (made, at_once) = create(aws, volume, tags).await?;
+        if let Some(build) = owner
+            && let Err(over) = ownership::fence(aws, build).await
+        {
+            delete_by_id(aws, &made).await?;
+            return Err(over);
+        }
+        if at_once {
+            return Ok(made);
+        }
+        bail!(not_ready(format!("{made} of {volume} has just been started")));
+    };
+    for duplicate in of_volume {
+        delete(aws, duplicate).await?;
+    }
+    match first.state() {
+        Some(SnapshotState::Completed) => Ok(id(first).to_owned()),
+        Some(SnapshotState::Error) => {
+            let message = first.state_message().unwrap_or("no reason given");
+            let message = format!("{} of {volume} ended in error: {message}", id(first));
+            delete(aws, first).await?;
+            bail!(named(Name::SnapshotFailed, message))
+        }
+        _ => bail!(not_ready(format!(
+            "{} of {volume} is at {}",
+            id(first),
+            first.progress().unwrap_or("0%")
+        ))),
+    }
+}
+
+/// The new snapshot's id, and whether it is completed already.
+async fn create(aws: &Aws, volume: &str, tags: &Tags) -> Result<(String, bool)> {
+    tracing::info!(volume, "starting a snapshot");
+    let request = aws
+        .ec2
+        .create_snapshot()
+        .volume_id(volume)
+        .tag_specifications(tags.specification(ResourceType::Snapshot))
+        .send()
+        .await;
+    let made = request
+        .map_err(Refusal::from)
+        .with_context(|| format!("starting a snapshot of {volume}"))?;
+    let completed = made.state() == Some(&SnapshotState::Completed);
+    Ok((made.snapshot_id.unwrap_or_default(), completed))
+}
+
+/// Deletes a snapshot. One that is not there is deleted; one that a person holds stays.
+pub(crate) async fn delete(aws: &Aws, snapshot: &Snapshot) -> Result<()> {
+    if held(snapshot.tags()) {
+        return Ok(());
+    }
+    delete_by_id(aws, id(snapshot)).await
+}
+
+async fn delete_by_id(aws: &Aws, snapshot: &str) -> Result<()> {
+    tracing::info!(snapshot, "deleting");
+    let request = aws.ec2.delete_snapshot().snapshot_id(snapshot).send().await;
+    unless_absent(request.map_err(Refusal::from)).with_context(|| format!("deleting {snapshot}"))?;
+    Ok(())
+}
+
+/// Deletes those of these snapshots that are not among `needed`, and gives their ids.
+pub(crate) async fn delete_unneeded(aws: &Aws, found: &[Snapshot], needed: &HashSet<String>) -> Result<Vec<String>> {
+    let mut deleted = Vec::new();
+    for snapshot in found
+        .iter()
+        .filter(|snapshot| !needed.contains(id(snapshot)) && !held(snapshot.tags()))
+    {
+        delete(aws, snapshot).await?;
+        deleted.push(id(snapshot).to_owned());
+    }
+    Ok(deleted)
+}
