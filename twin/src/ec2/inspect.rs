@@ -52,7 +52,7 @@ fn loops(dir: &Path) -> Result<Vec<String>> {
         let Ok(backing) = std::fs::read_to_string(entry.path().join("loop/backing_file")) else {
             continue;
         };
-        if Path::new(backing.trim()).starts_with(dir) {
+        if Path::new(backing.trim_end()).starts_with(dir) {
             found.push(format!("/dev/{}", entry.file_name().to_string_lossy()));
         }
     }

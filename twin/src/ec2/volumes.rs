@@ -14,8 +14,8 @@ use crate::xml::{leaf, maybe, node, set};
 
 /// AWS's largest, in GiB; the files are sparse.
 const LARGEST: u32 = 16384;
-/// How often it is tried again to take a volume from an instance that still uses it.
-const DETACH_AGAIN: Duration = Duration::from_millis(500);
+/// How often it is tried again to take a volume from an instance that has it mounted.
+const DETACH_AGAIN: Duration = Duration::from_millis(100);
 
 impl Ec2 {
     pub(super) fn create_volume(self: &Arc<Self>, query: Query<'_>) -> Outcome<Reply> {
@@ -257,7 +257,7 @@ impl Ec2 {
     /// Stays `detaching` as long as the instance uses the volume, as in AWS.
     async fn detach(self: Arc<Self>, id: String, attachment: Attachment) {
         while let Err(error) = self.machines.detach(&attachment.instance, &id).await {
-            tracing::info!("{id} is still in use: {error:#}");
+            tracing::debug!("{id} stays: {error:#}");
             tokio::time::sleep(DETACH_AGAIN).await;
         }
         self.settle(|state| {

@@ -31,7 +31,8 @@ impl Ready {
             return Ok(None);
         }
         match std::fs::read(Ready::path(state)) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            // A killed twin leaves its file behind, until the next init removes it.
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?).filter(|ready: &Ready| lives(ready.pid))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -69,6 +70,15 @@ pub fn is_up(state: &Path) -> Result<bool> {
     let mut holder = whole_file();
     fcntl(&lock_file(state)?, FcntlArg::F_OFD_GETLK(&mut holder))?;
     Ok(holder.l_type != libc::F_UNLCK as i16)
+}
+
+/// Whether the process does anything yet: in some containers nobody reaps the dead (state `Z`).
+pub fn lives(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses.
+    status
+        .rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 fn lock_file(state: &Path) -> Result<File> {

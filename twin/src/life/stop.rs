@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::ready::{Ready, is_up};
+use super::ready::{Ready, is_up, lives};
 
 /// Instances get 10 s to unmount and the base 20 s to write its state; then the rest is killed.
 const GRACE: Duration = Duration::from_secs(45);
@@ -29,7 +29,7 @@ pub fn stop(state: &Path) -> Result<()> {
     let pid = Pid::from_raw(ready.pid);
     signal(pid, Signal::SIGTERM)?;
     let mut killed = false;
-    while lives(pid) || is_up(state)? {
+    while lives(ready.pid) || is_up(state)? {
         if started.elapsed() > GRACE && !killed {
             signal(pid, Signal::SIGKILL)?;
             killed = true;
@@ -37,7 +37,10 @@ pub fn stop(state: &Path) -> Result<()> {
         std::thread::sleep(Duration::from_millis(20));
     }
     if killed {
-        bail!("the twin did not end within {} s and was killed; see its log", GRACE.as_secs());
+        bail!(
+            "the twin did not end within {} s and was killed; see its log",
+            GRACE.as_secs()
+        );
     }
     Ok(())
 }
@@ -48,11 +51,4 @@ fn signal(pid: Pid, signal: Signal) -> Result<()> {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot signal process {pid}")),
     }
-}
-
-/// Whether the process does anything yet: in some containers nobody reaps the dead (state `Z`).
-fn lives(pid: Pid) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state follows the name, which is in parentheses.
-    status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
