@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use compiler::Outcome;
 use contract::status::Report;
+use nix::sched::{CloneFlags, unshare};
 
 use crate::status::Reporter;
 use crate::stop::Stop;
@@ -31,31 +33,18 @@ pub fn collection(builds: &Path) -> PathBuf {
 /// Builds, and adds what happened to the report. Single failed tracks are no error.
 pub async fn run(job: Job, report: &mut Report, reporter: &Reporter, stop: &Stop) -> Result<()> {
     let (progress_to, stopping) = (reporter.clone(), stop.clone());
-    let built = tokio::task::spawn_blocking(move || {
-        let build = compiler::Build {
-            collection: collection(&job.builds),
-            builds: job.builds,
-            profiles: job.profiles,
-            user: Some(job.user),
-            jobs: None,
-        };
-        let began = Instant::now();
-        let mut progress = |progress: &compiler::Progress| {
-            let ended = progress
-                .profiles
-                .values()
-                .map(|tracks| tracks.done + tracks.failed)
-                .sum();
-            let total = progress.profiles.values().map(|tracks| tracks.total).sum();
-            progress_to.update(|status| {
-                status.profiles.clone_from(&progress.profiles);
-                status.eta_seconds = seconds_left(began.elapsed(), ended, total);
-            });
-        };
-        compiler::build(&build, &mut progress, stopping.flag())
-    })
-    .await
-    .context("the compiler broke")??;
+    let compile = move || {
+        // tup and the encoders inherit it from this thread: what reads uploaded files has no network.
+        unshare(CloneFlags::CLONE_NEWNET).context("leaving the network")?;
+        compile(job, &progress_to, &stopping)
+    };
+    // A thread of its own, because one of a pool would go on to serve somebody who needs the network.
+    let compiler = thread::Builder::new().name("compiler".to_owned());
+    let compiler = compiler.spawn(compile).context("starting the compiler")?;
+    let ended = tokio::task::spawn_blocking(|| compiler.join()).await;
+    let built = ended
+        .context("waiting for the compiler")?
+        .map_err(|_| anyhow!("the compiler broke: a bug of vibes"))??;
 
     reporter.update(|status| {
         status.profiles.clone_from(&built.profiles);
@@ -68,7 +57,31 @@ pub async fn run(job: Job, report: &mut Report, reporter: &Reporter, stop: &Stop
     report.warnings.extend(built.warnings);
     match built.outcome {
         Outcome::Done => Ok(()),
-        Outcome::Interrupted => stop.check(),
+        Outcome::Interrupted => {
+            stop.check()?;
+            bail!("the compiler stopped although nobody told it to")
+        }
         Outcome::Failed => bail!("{}", built.reason.unwrap_or_default()),
     }
+}
+
+fn compile(job: Job, reporter: &Reporter, stop: &Stop) -> Result<compiler::Report> {
+    let build = compiler::Build {
+        collection: collection(&job.builds),
+        builds: job.builds,
+        profiles: job.profiles,
+        user: Some(job.user),
+        jobs: None,
+    };
+    let began = Instant::now();
+    let mut progress = |progress: &compiler::Progress| {
+        let tracks = || progress.profiles.values();
+        let ended = tracks().map(|tracks| tracks.done + tracks.failed).sum();
+        let total = tracks().map(|tracks| tracks.total).sum();
+        reporter.update(|status| {
+            status.profiles.clone_from(&progress.profiles);
+            status.eta_seconds = seconds_left(began.elapsed(), ended, total);
+        });
+    };
+    compiler::build(&build, &mut progress, stop.flag())
 }

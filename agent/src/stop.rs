@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use contract::control::Control;
@@ -118,15 +118,13 @@ pub fn on_lost_control(stop: &Stop, store: &Store, build: &str, every: Duration)
     });
 }
 
-/// Stops when the time that the plan allows an instance is over.
-pub fn on_time_limit(stop: &Stop, limit: Duration) {
+/// Stops when the time that the plan allows an instance, in minutes, is over; `began` is when it was started.
+pub fn on_time_limit(stop: &Stop, began: Instant, limit: u32) {
     let stop = stop.clone();
+    let left = Duration::from_secs(60 * u64::from(limit)).saturating_sub(began.elapsed());
     tokio::spawn(async move {
-        if stop.sleep(limit).await.is_ok() {
-            stop.request(format!(
-                "the plan's longest run of {} minutes is over",
-                limit.as_secs() / 60
-            ));
+        if stop.sleep(left).await.is_ok() {
+            stop.request(format!("the plan's longest run of {limit} minutes is over"));
         }
     });
 }

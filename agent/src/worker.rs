@@ -26,6 +26,7 @@ struct Attempt<'a> {
     build: &'a str,
     reporter: Reporter,
     stop: &'a Stop,
+    began: Instant,
 }
 
 /// How an attempt ended.
@@ -46,6 +47,7 @@ pub async fn run(
     stop: &Stop,
     journal: &Journal,
 ) -> Result<End> {
+    let began = Instant::now();
     let user_data = &instance.user_data;
     let build = user_data
         .build
@@ -76,6 +78,7 @@ pub async fn run(
         build,
         reporter: reporter.clone(),
         stop,
+        began,
     };
     let mut volumes = Volumes::default();
     let mut keep = Duration::ZERO;
@@ -105,7 +108,7 @@ fn judge(worked: Result<()>, stopped: Option<&str>) -> (Final, Option<String>) {
 impl Attempt<'_> {
     async fn work(&self, volumes: &mut Volumes, keep: &mut Duration) -> Result<()> {
         let plan: Plan = self.wait_for(&objects::plan(self.build)).await?;
-        stop::on_time_limit(self.stop, minutes(plan.max_run_minutes));
+        stop::on_time_limit(self.stop, self.began, plan.max_run_minutes);
         *keep = minutes(plan.input.keep_failed_worker_minutes);
 
         let (mut sources, mut builds) = (None, None);

@@ -114,6 +114,9 @@ async fn a_blank_volume_is_formatted_once_grows_and_ends_clean() {
     assert!(options(&root.join("work/collection")).starts_with("ro,"));
     fs::write(root.join("folder/visible"), "").unwrap();
     assert!(root.join("work/collection/visible").exists());
+    // What tup leaves when it is killed.
+    fs::create_dir(root.join("stray")).unwrap();
+    run("mount", &["-t", "tmpfs", "none", root.join("stray").to_str().unwrap()]);
     volumes.make_read_only(&root).unwrap();
     assert!(fs::write(root.join("kept"), "").is_err());
     assert!(volumes.close().await.unwrap());

@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -339,6 +340,27 @@ async fn a_worker_that_cannot_succeed_says_why_and_lets_go() {
     assert!(!status.reason.unwrap().is_empty());
     assert_eq!(world.report().await.failed.len(), 1);
     assert!(world.path().join("powered-off").exists());
+}
+
+#[tokio::test]
+async fn what_reads_uploaded_files_has_no_network() {
+    let mut world = World::new().await;
+    world.s3.upload("one/01.wav", &tone(220.0, 300)).await;
+    let (flac, ours) = (
+        world.path().join("bin/lonely-flac"),
+        fs::read_link("/proc/self/ns/net").unwrap(),
+    );
+    let script = format!(
+        "#!/bin/sh\n[ \"$(readlink /proc/self/ns/net)\" != {:?} ] || {{ echo 'I see the network' >&2; exit 1; }}\nexec flac \"$@\"\n",
+        ours.display().to_string()
+    );
+    fs::write(&flac, script).unwrap();
+    fs::set_permissions(&flac, fs::Permissions::from_mode(0o755)).unwrap();
+    let profile = format!("CONFIG_ENCODER=flac\nCONFIG_FLAC={}\n", flac.display());
+    world.plan(&[("home", &profile)], &[Kind::Sources, Kind::Builds]).await;
+    let status = world.attempt().await;
+    assert_eq!(status.last, Some(Final::Done), "{status:?}");
+    assert_eq!(world.report().await.built, ["home/one/01.flac"]);
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ impl Release {
     pub fn join(&mut self, profiles: &[String]) -> Result<()> {
         for profile in profiles {
             let at = self.profile(profile);
-            if at.exists() {
+            if self.mounts.contains(&at) {
                 continue;
             }
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

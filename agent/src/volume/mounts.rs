@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount, umount};
+use tracing::warn;
 
 /// How often an unmount is tried while the filesystem is in use; a process that was just ended may still hold a file.
 const TRIES: u32 = 20;
@@ -95,11 +96,29 @@ impl Mounts {
     /// is the error; asking again continues.
     pub async fn unmount_all(&mut self) -> Result<()> {
         while let Some(at) = self.0.last() {
+            for stray in strays(at)? {
+                warn!("unmounting {}, which somebody left there", stray.display());
+                unmount(&stray).await?;
+            }
             unmount(at).await?;
             self.0.pop();
         }
         Ok(())
     }
+}
+
+/// What is mounted below this folder, the last first: tup that was killed leaves its own mount.
+fn strays(at: &Path) -> Result<Vec<PathBuf>> {
+    const TABLE: &str = "/proc/thread-self/mountinfo";
+    let table = fs::read_to_string(TABLE).with_context(|| format!("reading {TABLE}"))?;
+    let mut below: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .filter(|mounted| mounted != at && mounted.starts_with(at))
+        .collect();
+    below.reverse();
+    Ok(below)
 }
 
 async fn unmount(at: &Path) -> Result<()> {
