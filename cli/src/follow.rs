@@ -233,7 +233,13 @@ async fn newest_status(
 /// The state that an execution entered last.
 async fn state(cloud: &Cloud, places: &Places, build: &str) -> Result<String> {
     let history = cloud.sfn.get_execution_history().execution_arn(arn(places, build));
-    let history = match history.reverse_order(true).max_results(25).send().await {
+    let history = match history
+        .reverse_order(true)
+        .max_results(100)
+        .include_execution_data(false)
+        .send()
+        .await
+    {
         // Its name is reserved, it is about to start.
         Err(error) if error.code() == Some("ExecutionDoesNotExist") => return Ok("starting".to_owned()),
         history => history.with_context(|| format!("reading what {build} does"))?,
@@ -252,7 +258,7 @@ async fn state(cloud: &Cloud, places: &Places, build: &str) -> Result<String> {
     Ok(entered
         .next()
         .map(|details| details.name().to_owned())
-        .unwrap_or_else(|| "starting".to_owned()))
+        .unwrap_or_else(|| "working".to_owned()))
 }
 
 /// How a build ended; waits for the moment between its release of control and its end.

@@ -12,6 +12,9 @@ use crate::units;
 /// A line that differs only in numbers comes at most this often.
 const LINES_EVERY: Duration = Duration::from_secs(5);
 
+/// A line that does not differ comes again after this time, so that nobody thinks it hangs.
+const SAME_AGAIN: Duration = Duration::from_secs(60);
+
 /// What there is to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct View {
@@ -40,8 +43,8 @@ pub(crate) enum Display {
     },
     /// Anything else.
     Lines {
-        /// Build and step of the last line, and when it came.
-        last: Option<(String, String, Instant)>,
+        /// The last view, and when its line came.
+        last: Option<(View, Instant)>,
     },
 }
 
@@ -79,12 +82,17 @@ impl Display {
                 }
             }
             Self::Lines { last } => {
-                let soon = last.as_ref().is_some_and(|(build, step, at)| {
-                    (build, step) == (&view.build, &view.step) && at.elapsed() < LINES_EVERY
+                let due = last.as_ref().is_none_or(|(before, at)| {
+                    let pause = match (&before.build, &before.step) == (&view.build, &view.step) {
+                        false => Duration::ZERO,
+                        true if before == view => SAME_AGAIN,
+                        true => LINES_EVERY,
+                    };
+                    at.elapsed() >= pause
                 });
-                if !soon {
+                if due {
                     println!("{}", line(view));
-                    *last = Some((view.build.clone(), view.step.clone(), Instant::now()));
+                    *last = Some((view.clone(), Instant::now()));
                 }
             }
         }
