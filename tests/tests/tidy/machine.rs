@@ -5,29 +5,29 @@ use serde_json::{Map, Value};
 use crate::{names, read};
 
 /// The states that can follow each other.
-pub struct Scope {
+pub(crate) struct Scope {
     /// Where it is, for complaints: `pipeline`, `pipeline/Shards`.
-    pub path: String,
+    pub(crate) path: String,
     /// The state that it begins with.
-    pub start: String,
+    pub(crate) start: String,
     /// Name and definition, in the order of the file.
-    pub states: Map<String, Value>,
+    pub(crate) states: Map<String, Value>,
     /// A Map around it catches every error that a state of it does not.
-    pub caught: bool,
+    pub(crate) caught: bool,
 }
 
 /// One state of a scope.
-pub struct State<'a> {
+pub(crate) struct State<'a> {
     /// The scope.
-    pub scope: &'a Scope,
+    pub(crate) scope: &'a Scope,
     /// Its name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Its definition.
-    pub is: &'a Value,
+    pub(crate) is: &'a Value,
 }
 
 /// All scopes of all state machines.
-pub fn scopes() -> Vec<Scope> {
+pub(crate) fn scopes() -> Vec<Scope> {
     let machines = names("statemachines", ".asl.json");
     machines
         .iter()
@@ -36,7 +36,7 @@ pub fn scopes() -> Vec<Scope> {
 }
 
 /// A state machine's definition.
-pub fn definition(name: &str) -> Value {
+pub(crate) fn definition(name: &str) -> Value {
     let file = format!("statemachines/{name}.asl.json");
     serde_json::from_str(&read(&file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
@@ -72,7 +72,7 @@ fn scopes_of(path: String, machine: &Value, caught: bool) -> Vec<Scope> {
 
 impl Scope {
     /// The states of this scope.
-    pub fn iter(&self) -> impl Iterator<Item = State<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = State<'_>> {
         self.states
             .iter()
             .map(move |(name, is)| State { scope: self, name, is })
@@ -81,17 +81,17 @@ impl Scope {
 
 impl<'a> State<'a> {
     /// Where it is, for complaints.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.scope.path, self.name)
     }
 
     /// Its type.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         self.is["Type"].as_str().unwrap_or_default()
     }
 
     /// The states that may come after it.
-    pub fn next(&self) -> Vec<&'a str> {
+    pub(crate) fn next(&self) -> Vec<&'a str> {
         let choices = list(self.is, "Choices").iter().map(|choice| &choice["Next"]);
         let catches = list(self.is, "Catch").iter().map(|catch| &catch["Next"]);
         let own = [&self.is["Next"], &self.is["Default"]];
@@ -99,7 +99,7 @@ impl<'a> State<'a> {
     }
 
     /// For a Task, the placeholder of its function without `Arn`: `LaunchWorker`.
-    pub fn function(&self) -> &str {
+    pub(crate) fn function(&self) -> &str {
         let placeholder = self.is["Parameters"]["FunctionName"].as_str().unwrap_or_default();
         placeholder
             .strip_prefix("${")
@@ -109,13 +109,13 @@ impl<'a> State<'a> {
 }
 
 /// The state catches every error that can be caught.
-pub fn catches_all(state: &Value) -> bool {
+pub(crate) fn catches_all(state: &Value) -> bool {
     list(state, "Catch")
         .last()
         .is_some_and(|last| last["ErrorEquals"] == serde_json::json!(["States.ALL"]))
 }
 
 /// A list in a definition; empty if it is absent.
-pub fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
     of[key].as_array().map_or(&[], Vec::as_slice)
 }

@@ -20,7 +20,7 @@ fn functions_loop() -> (Vec<String>, Value) {
 }
 
 /// What the main template makes for each function: the resource `${Function}Function`.
-pub fn function_template() -> Value {
+pub(crate) fn function_template() -> Value {
     functions_loop().1["${Function}Function"].clone()
 }
 
