@@ -14,9 +14,9 @@ const PORTS: [u16; 4] = [22, 80, 443, 873];
 /// The port that must be free on the host: releases are pulled through it.
 const RSYNC: u16 = 873;
 
-/// How many addresses are tried. Two ids meet by chance once in four million; more than a few misses in a row mean that
-/// a daemon on the host has the port on every address.
-const TRIES: u8 = 8;
+/// How many addresses are tried. Random ids meet once in four million, equal ids of several twins always; when this many
+/// addresses are taken, a daemon on the host has the port on every address.
+const TRIES: u8 = 64;
 
 /// Finds addresses for an instance and listens on the public one. A port that the host itself uses on every address (its
 /// own SSH daemon, often) is left out with a warning; port 873 must be free.
