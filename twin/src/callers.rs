@@ -39,10 +39,10 @@ impl Callers {
         if let Some(name) = self.known(access_key) {
             return name;
         }
-        if access_key.starts_with("ASIA") {
-            if let Err(error) = self.learn_functions().await {
-                tracing::warn!("the functions' callers are not known: {error:#}");
-            }
+        if access_key.starts_with("ASIA")
+            && let Err(error) = self.learn_functions().await
+        {
+            tracing::warn!("the functions' callers are not known: {error:#}");
         }
         self.known(access_key).unwrap_or_else(|| access_key.to_owned())
     }

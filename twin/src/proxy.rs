@@ -110,8 +110,11 @@ async fn answer(twin: Arc<Twin>, request: Request<Incoming>) -> Result<Response<
     let call = Call::recognise(&parts, &body.bytes());
     let caller = twin.callers.name(&call.access_key).await;
     let faults = twin.faults.take(&call, &caller);
-    let mut outcome = Outcome::default();
-    outcome.fault = faults.first().map(|fault| fault.kind.as_str().to_owned());
+    let fault = faults.first().map(|fault| fault.kind.as_str().to_owned());
+    let mut outcome = Outcome {
+        fault,
+        ..Outcome::default()
+    };
     let result = spoiled(&twin, &call, &caller, parts, body, &faults, &mut outcome).await;
     if let Ok(response) = &result {
         outcome.status = Some(response.status().as_u16());
@@ -197,12 +200,12 @@ async fn performed(
     body: Held,
     outcome: &mut Outcome,
 ) -> Result<Response<Body>> {
-    if call.service == "ec2" {
-        if let Some(answer) = twin.ec2.answer(call, caller).await {
-            outcome.error = answer.error;
-            outcome.made = answer.made;
-            return Ok(xml_response(answer.status, answer.xml));
-        }
+    if call.service == "ec2"
+        && let Some(answer) = twin.ec2.answer(call, caller).await
+    {
+        outcome.error = answer.error;
+        outcome.made = answer.made;
+        return Ok(xml_response(answer.status, answer.xml));
     }
     parts.headers.remove(CONNECTION);
     // Answered by us already when the body was asked for.

@@ -150,7 +150,7 @@ impl Ec2 {
             Some(outcome) => outcome,
             None if PASSED.contains(&call.action.as_str()) || self.is_tagging_elsewhere(call) => return None,
             None => Err(Refusal::new(
-                "UnsupportedOperation",
+                "InvalidAction",
                 format!(
                     "The twin has no ec2:{}: it is not on its closed list (twin/src/ec2/mod.rs).",
                     call.action

@@ -124,8 +124,7 @@ impl Ec2 {
             )));
         }
         if given("MetadataOptions.HttpTokens", template.http_tokens).is_some_and(|tokens| tokens != "required") {
-            return Err(Refusal::new(
-                "UnsupportedOperation",
+            return Err(Refusal::invalid(
                 "The twin has only IMDSv2: HttpTokens must be required.",
             ));
         }

@@ -142,7 +142,7 @@ impl Instance {
 /// How far an attachment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Attached {
+pub(super) enum Stage {
     /// The device is on its way into the instance.
     Attaching,
     /// The instance sees it.
@@ -151,13 +151,13 @@ pub(super) enum Attached {
     Detaching,
 }
 
-impl Attached {
+impl Stage {
     /// AWS's name.
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Attached::Attaching => "attaching",
-            Attached::Attached => "attached",
-            Attached::Detaching => "detaching",
+            Stage::Attaching => "attaching",
+            Stage::Attached => "attached",
+            Stage::Detaching => "detaching",
         }
     }
 }
@@ -170,7 +170,7 @@ pub(super) struct Attachment {
     /// The name the caller gave it, such as `/dev/sdf`; instances find it by volume id.
     pub(super) device: String,
     /// How far it is.
-    pub(super) state: Attached,
+    pub(super) state: Stage,
     /// Since when.
     #[serde(with = "time::serde::rfc3339")]
     pub(super) since: OffsetDateTime,

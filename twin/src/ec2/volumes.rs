@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::query::{Filtered, Query, Tags, passes};
 use super::refusal::{Outcome, Refusal};
-use super::state::{Attached, Attachment, Phase, Volume, new_id};
+use super::state::{Attachment, Phase, Stage, Volume, new_id};
 use super::{Ec2, Reply, SETTLES, stamp, tag_set};
 use crate::REGION;
 use crate::xml::{leaf, maybe, node, set};
@@ -193,7 +193,7 @@ impl Ec2 {
             let attachment = Attachment {
                 instance: instance_id.to_owned(),
                 device: device.to_owned(),
-                state: Attached::Attaching,
+                state: Stage::Attaching,
                 since: OffsetDateTime::now_utc(),
             };
             volume.status = "in-use".to_owned();
@@ -223,7 +223,7 @@ impl Ec2 {
                 return;
             };
             if result.is_ok() {
-                current.state = Attached::Attached;
+                current.state = Stage::Attached;
             } else {
                 volume.attachment = None;
                 volume.status = "available".to_owned();
@@ -244,8 +244,8 @@ impl Ec2 {
                 let message = format!("The volume '{id}' is not attached to instance '{other}'.");
                 return Err(Refusal::new("InvalidAttachment.NotFound", message));
             }
-            let started = attachment.state != Attached::Detaching;
-            attachment.state = Attached::Detaching;
+            let started = attachment.state != Stage::Detaching;
+            attachment.state = Stage::Detaching;
             Ok((attachment.clone(), started))
         })?;
         if started {

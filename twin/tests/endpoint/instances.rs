@@ -186,7 +186,7 @@ fn wishes_that_aws_refuses_are_refused() {
     assert_eq!(gone, refused("InvalidInstanceID.NotFound"));
     assert_eq!(
         world.ec2("StartInstances", &[("InstanceId.1", "i-0")]).unwrap_err(),
-        refused("UnsupportedOperation")
+        refused("InvalidAction")
     );
 }
 

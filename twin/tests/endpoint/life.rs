@@ -68,6 +68,15 @@ fn what_was_kept_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_twin_can_end_with_the_one_who_started_it() {
+    let mut world = World::start(IDLE);
+    world.instance(&[]);
+    drop(world.child().stdin.take());
+    assert!(world.child().wait().unwrap().success(), "{}", world.log());
+    assert_eq!(left_behind(world.path()), Vec::<String>::new());
+}
+
+#[test]
 fn one_directory_has_one_twin() {
     let mut world = World::start(IDLE);
     let second = world.command("start").stderr(Stdio::piped()).output().unwrap();

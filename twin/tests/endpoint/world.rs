@@ -48,7 +48,13 @@ impl World {
             .append(true)
             .open(self.path().join("log"))
             .unwrap();
-        let child = self.command("start").stderr(log).spawn().unwrap();
+        let child = self
+            .command("start")
+            .arg("--until-eof")
+            .stdin(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         let pid = child.id() as i32;
         self.child = Some(child);
         let ready = || Ready::of(&self.state()).unwrap().filter(|ready| ready.pid == pid);
@@ -86,6 +92,11 @@ impl World {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// The foreground process.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        self.child.as_mut().unwrap()
     }
 
     pub(crate) fn path(&self) -> &Path {
