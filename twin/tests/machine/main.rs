@@ -25,7 +25,7 @@ fn what_an_instance_writes_is_in_the_snapshot_and_in_the_volume_made_from_it() {
         async |world: World| {
             let agent = "set -e; mkdir /srv/a /srv/b; d=$(device vol1); mkfs.ext4 -q $d; mount $d /srv/a; echo music > /srv/a/song
             umount /srv/a; echo written; gone vol1
-            d=$(device vol2); mount $d /srv/b; resize2fs $d; cat /srv/b/song; df --output=size -BG /srv/b; umount /srv/b; echo read";
+            d=$(device vol2); e2fsck -fp $d; resize2fs $d; mount $d /srv/b; cat /srv/b/song; df --output=size -BG /srv/b; umount /srv/b; echo read";
             let machines = world.machines(&[TOOLS, agent, IDLE]).await;
             machines.create_volume("vol-1", 1, None).await.unwrap();
             machines.start(spec("i-1")).await.unwrap();
