@@ -209,3 +209,17 @@ mod tests {
         assert_eq!(tracks, 12);
     }
 }
+
+/// Writes one stereo track of this many milliseconds, which takes an encoder a while.
+pub fn long_track(path: &Path, seed: u32, milliseconds: u32) -> Result<()> {
+    put(
+        path,
+        audio::wav(&Sound {
+            seed,
+            rate: 44_100,
+            bits: 16,
+            channels: 2,
+            milliseconds,
+        }),
+    )
+}

@@ -1,0 +1,111 @@
+//! A build that is cut off is resumed: what was finished is not encoded again, and the result is the same.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tests::tree;
+use tests::world::{World, eventually};
+
+use crate::builds::{Bench, report_of_release};
+
+/// Tracks that are encoded before the cut.
+const BEFORE: u64 = 8;
+/// Jobs that may be under way, finished or not, around the cut: two cores, and a status a second old.
+const IN_FLIGHT: usize = 24;
+
+/// A collection whose encoding takes some seconds, so that there is a halfway.
+fn slow_collection(bench: &Bench) -> Result<()> {
+    bench.profile("home", "CONFIG_ENCODER=flac\nCONFIG_FLAC_FLAGS=-8ep\n")?;
+    bench.profile("phone", "CONFIG_ENCODER=opusenc\nCONFIG_OPUSENC_FLAGS=--comp 10\n")?;
+    for number in 1..=40_u32 {
+        let path = bench
+            .sources
+            .join(format!("Long/Album {}/{number:02}-long.wav", number % 4));
+        tests::sample::long_track(&path, number, 20_000)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_instance_is_followed_by_an_attempt_that_continues() -> Result<()> {
+    let bench = Bench::new()?;
+    slow_collection(&bench)?;
+    let world = World::start(&bench.profiles, 1).await?;
+    world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
+    let build = world.building().await?;
+    let status = world.encoded(&build, BEFORE).await?;
+    world.twin("POST", &format!("instances/{}/vanish", status.instance))?;
+    world.idle().await?;
+
+    let release = world.release().await?;
+    assert_eq!(release.release, build, "the same build ended well");
+    let second = world
+        .object::<serde_json::Value>(&contract::objects::status(&build, 0, 2))
+        .await?;
+    assert!(second.is_some(), "there was a second attempt");
+    finished_tracks_were_not_encoded_again(&world).await?;
+    the_release_equals_an_undisturbed_one(&world, &bench).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_execution_is_cleaned_up_and_the_next_build_continues() -> Result<()> {
+    let bench = Bench::new()?;
+    slow_collection(&bench)?;
+    let world = World::start(&bench.profiles, 1).await?;
+    world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
+    let build = world.building().await?;
+    world.encoded(&build, BEFORE).await?;
+    let machine = world.pipeline.replace(":stateMachine:", ":execution:");
+    world
+        .sfn
+        .stop_execution()
+        .execution_arn(format!("{machine}:{build}"))
+        .send()
+        .await?;
+    eventually(
+        Duration::from_secs(120),
+        "the cleanup machine frees control",
+        async || {
+            let control: Option<contract::control::Control> = world.object("control.json").await?;
+            Ok(control.filter(|control| control.owner.as_ref() != Some(&build)))
+        },
+    )
+    .await?;
+    world.idle().await?;
+    let inventory = world.twin("GET", "inventory")?;
+    assert_eq!(inventory["volumes"], json!([]), "no volume is left: {inventory}");
+
+    let next = world.start_build(json!({})).await?;
+    assert_eq!(world.ended(&next).await?.status.as_str(), "SUCCEEDED");
+    finished_tracks_were_not_encoded_again(&world).await?;
+    the_release_equals_an_undisturbed_one(&world, &bench).await
+}
+
+async fn finished_tracks_were_not_encoded_again(world: &World) -> Result<()> {
+    let built = report_of_release(world).await?.built.len();
+    let most = 80 - BEFORE as usize;
+    assert!(
+        built <= most,
+        "{built} of 80 encodes after the cut, although {BEFORE} were finished before it"
+    );
+    assert!(
+        built + IN_FLIGHT + BEFORE as usize >= 40,
+        "the cut came halfway, not at the end: {built} after it"
+    );
+    Ok(())
+}
+
+async fn the_release_equals_an_undisturbed_one(world: &World, bench: &Bench) -> Result<()> {
+    let resumed = bench.out.with_file_name("resumed");
+    let undisturbed = bench.out.with_file_name("undisturbed");
+    world.vibes(&["pull", resumed.to_str().context("UTF-8")?])?;
+    let fresh = world.start_build(json!({"force": true, "fresh": true})).await?;
+    assert_eq!(world.ended(&fresh).await?.status.as_str(), "SUCCEEDED");
+    assert_eq!(report_of_release(world).await?.built.len(), 80, "from blank volumes");
+    world.vibes(&["pull", undisturbed.to_str().context("UTF-8")?])?;
+    let (resumed, undisturbed) = (tree::read(&resumed)?, tree::read(&undisturbed)?);
+    assert_eq!(resumed.len(), 80);
+    assert_eq!(tree::contents(&resumed), tree::contents(&undisturbed), "byte for byte");
+    Ok(())
+}

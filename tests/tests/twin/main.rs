@@ -1,0 +1,10 @@
+//! The whole pipeline in the twin: real templates, real functions, real state machines, real instances.
+
+mod builds;
+mod changes;
+mod interruptions;
+mod leaks;
+mod refusals;
+mod sample;
+mod shards;
+mod triggers;
