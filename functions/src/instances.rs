@@ -205,3 +205,113 @@ pub(crate) async fn console(aws: &Aws, instance: &str) -> Result<String> {
     let tail = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
     Ok(format!("its console ends with:\n{}", tail.join("\n")))
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::Client;
+    use aws_sdk_ec2::error::ErrorMetadata;
+    use aws_sdk_ec2::operation::run_instances::{RunInstancesError, RunInstancesOutput};
+    use aws_smithy_mocks::{Rule, mock};
+    use contract::job::Role;
+
+    use super::*;
+    use crate::fault::Fault;
+    use crate::testing;
+
+    fn refuses(instance_type: &'static str, code: &'static str) -> Rule {
+        mock!(Client::run_instances)
+            .match_requests(move |request| request.instance_type() == Some(&InstanceType::from(instance_type)))
+            .then_error(move || {
+                RunInstancesError::generic(ErrorMetadata::builder().code(code).message("sorry").build())
+            })
+    }
+
+    fn gives(instance_type: &'static str) -> Rule {
+        mock!(Client::run_instances)
+            .match_requests(move |request| request.instance_type() == Some(&InstanceType::from(instance_type)))
+            .then_output(|| {
+                RunInstancesOutput::builder()
+                    .instances(Instance::builder().instance_id("i-1").build())
+                    .build()
+            })
+    }
+
+    async fn launched_by(rules: &[&Rule]) -> Result<Instance, Fault> {
+        let user_data = UserData {
+            stack: "vibes".to_owned(),
+            region: "eu-central-1".to_owned(),
+            state_bucket: "state".to_owned(),
+            role: Role::Worker,
+            build: Some("b-00001".to_owned()),
+            shard: 0,
+            attempt: 1,
+        };
+        let rung = |instance_type: &str| Rung {
+            market: Market::Spot,
+            instance_type: instance_type.to_owned(),
+            subnet: "subnet-a".to_owned(),
+            zone: "a".to_owned(),
+        };
+        let aws = testing::aws(rules, &[]);
+        let new = Launch {
+            user_data: &user_data,
+            image: "ami-1",
+            tags: Tags::stack(&aws),
+            token: &["worker"],
+        };
+        Ok(launch(&aws, &new, &[rung("big"), rung("small")]).await?)
+    }
+
+    #[tokio::test]
+    async fn missing_capacity_leads_to_the_next_rung() {
+        let rules = [refuses("big", "InsufficientInstanceCapacity"), gives("small")];
+        let instance = launched_by(&rules.each_ref()).await.unwrap();
+        assert_eq!(id(&instance), "i-1");
+        assert_eq!(rules[0].num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn no_capacity_has_a_name_and_each_rungs_reason() {
+        let rules = [
+            refuses("big", "InsufficientInstanceCapacity"),
+            refuses("small", "VcpuLimitExceeded"),
+        ];
+        let fault = launched_by(&rules.each_ref()).await.unwrap_err();
+        assert_eq!(fault.name, Name::NoCapacity);
+        let message = fault.to_string();
+        assert!(
+            message.contains("spot/big/a/subnet-a: InsufficientInstanceCapacity"),
+            "{message}"
+        );
+        assert!(
+            message.contains("spot/small/a/subnet-a: VcpuLimitExceeded"),
+            "{message}"
+        );
+    }
+
+    #[tokio::test]
+    async fn quotas_alone_are_not_missing_capacity() {
+        let rules = [refuses("big", "VcpuLimitExceeded"), refuses("small", "Unsupported")];
+        assert_eq!(
+            launched_by(&rules.each_ref()).await.unwrap_err().name,
+            Name::LaunchRefused
+        );
+    }
+
+    #[tokio::test]
+    async fn an_unclear_answer_is_asked_again_before_another_rung_is() {
+        let rules = [refuses("big", "RequestLimitExceeded"), gives("small")];
+        assert_eq!(launched_by(&rules.each_ref()).await.unwrap_err().name, Name::TryAgain);
+        assert_eq!((rules[0].num_calls(), rules[1].num_calls()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_launch_is_refused_at_once() {
+        let rules = [refuses("big", "InvalidAMIID.Malformed"), gives("small")];
+        assert_eq!(
+            launched_by(&rules.each_ref()).await.unwrap_err().name,
+            Name::LaunchRefused
+        );
+        assert_eq!(rules[1].num_calls(), 0);
+    }
+}

@@ -71,3 +71,57 @@ pub(crate) async fn start_if_absent(aws: &Aws, build: &str, input: &Value) -> Re
 pub(crate) fn after_a_hint() -> Value {
     json!({"settle": true})
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::Client;
+    use aws_sdk_s3::error::ErrorMetadata;
+    use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
+    use aws_sdk_s3::operation::put_object::{PutObjectError, PutObjectOutput};
+    use aws_smithy_mocks::{Rule, mock};
+
+    use super::*;
+    use crate::control::Hinted;
+    use crate::fault::Fault;
+    use crate::testing;
+
+    fn absent() -> Rule {
+        mock!(Client::get_object)
+            .then_error(|| GetObjectError::generic(ErrorMetadata::builder().code("NoSuchKey").build()))
+    }
+
+    fn owned_by(owner: &'static str) -> Rule {
+        mock!(Client::get_object).then_output(move || {
+            let control = Control {
+                owner: Some(owner.to_owned()),
+                seq: 1,
+                ..Control::default()
+            };
+            let body = serde_json::to_vec(&control).unwrap();
+            GetObjectOutput::builder().e_tag("\"first\"").body(body.into()).build()
+        })
+    }
+
+    #[tokio::test]
+    async fn who_is_slower_looks_again() {
+        let lost = mock!(Client::put_object)
+            .match_requests(|request| request.if_none_match() == Some("*"))
+            .then_error(|| PutObjectError::generic(ErrorMetadata::builder().code("PreconditionFailed").build()));
+        let won = mock!(Client::put_object)
+            .match_requests(|request| request.if_match() == Some("\"first\""))
+            .then_output(|| PutObjectOutput::builder().build());
+        let rules = [absent(), lost, owned_by("b-00001"), won];
+        let aws = testing::aws(&[], &rules.each_ref());
+        let hinted = change(&aws, |control| control::hint(control, None)).await.unwrap();
+        assert_eq!(hinted, Hinted::Noted("b-00001".to_owned()));
+        assert_eq!(rules[3].num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_fence_stops_who_is_not_the_owner() {
+        let rule = owned_by("b-00002");
+        let fault = Fault::from(fence(&testing::aws(&[], &[&rule]), "b-00001").await.unwrap_err());
+        assert_eq!(fault.name, Name::BuildIsOver);
+        assert!(fault.to_string().contains("b-00002 holds control"));
+    }
+}

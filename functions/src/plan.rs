@@ -62,8 +62,11 @@ pub async fn handle(aws: &Aws, input: PlanInput) -> Result<PlanOutput, Fault> {
 
 /// What is asked for, checked as far as it can be without looking at anything.
 fn asked(input: &PlanInput) -> Result<Input, Fault> {
-    let asked: Input = adapter::parse(input.input.clone())?;
     let wrong = |problem: String| Err(named(Name::InvalidInput, problem));
+    if !input.input.is_object() {
+        return wrong("the execution's input must be a JSON object; {} builds everything".to_owned());
+    }
+    let asked: Input = adapter::parse(input.input.clone())?;
     if asked.keep_failed_worker_minutes > LONGEST_KEEP_MINUTES {
         return wrong(format!(
             "field \"keepFailedWorkerMinutes\": at most {LONGEST_KEEP_MINUTES} minutes"
@@ -363,7 +366,7 @@ mod tests {
         assert!(refused(json!({"only": "encode"})).contains("`sync`"));
         assert!(refused(json!({"keepFailedWorkerMinutes": 601})).contains("keepFailedWorkerMinutes"));
         assert!(refused(json!({"profiles": []})).contains("profiles"));
-        assert!(refused(json!([])).contains("expected"));
+        assert!(refused(json!([])).contains("must be a JSON object"));
     }
 
     #[test]

@@ -134,3 +134,43 @@ pub(crate) async fn delete_unneeded(aws: &Aws, found: &[Snapshot], needed: &Hash
     }
     Ok(deleted)
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::Client;
+    use aws_sdk_ec2::operation::delete_snapshot::DeleteSnapshotOutput;
+    use aws_sdk_ec2::operation::describe_snapshots::DescribeSnapshotsOutput;
+    use aws_smithy_mocks::mock;
+    use aws_smithy_types::DateTime;
+
+    use super::*;
+    use crate::testing;
+
+    fn snapshot(id: &str, started: i64) -> Snapshot {
+        Snapshot::builder()
+            .snapshot_id(id)
+            .volume_id("vol-1")
+            .state(SnapshotState::Completed)
+            .start_time(DateTime::from_secs(started))
+            .build()
+    }
+
+    #[tokio::test]
+    async fn of_two_snapshots_of_one_thing_the_earliest_stays() {
+        let found = mock!(Client::describe_snapshots).then_output(|| {
+            let both = [snapshot("snap-late", 20), snapshot("snap-early", 10)];
+            DescribeSnapshotsOutput::builder()
+                .set_snapshots(Some(both.into()))
+                .build()
+        });
+        let delete = mock!(Client::delete_snapshot)
+            .match_requests(|request| request.snapshot_id() == Some("snap-late"))
+            .then_output(|| DeleteSnapshotOutput::builder().build());
+        let aws = testing::aws(&[&found, &delete], &[]);
+        assert_eq!(
+            ensure(&aws, "vol-1", &Tags::stack(&aws), None).await.unwrap(),
+            "snap-early"
+        );
+        assert_eq!(delete.num_calls(), 1);
+    }
+}

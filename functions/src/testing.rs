@@ -1,9 +1,26 @@
-//! Values that the tests of several modules use.
+//! Values and clients that the tests of several modules use.
 
+use aws_smithy_mocks::{Rule, RuleMode, mock_client};
 use contract::input::{Input, Market};
 use contract::job::{Kind, Role};
 use contract::plan::{Plan, Polls, ShardPlan, VolumePlan};
 use contract::release::Release;
+
+use crate::Aws;
+use crate::settings::Settings;
+use crate::settings::tests::variable;
+
+/// Clients that answer by these rules, EC2 by any that matches, S3 by one after the other; anything else panics.
+pub(crate) fn aws(ec2: &[&Rule], s3: &[&Rule]) -> Aws {
+    let none: &[&Rule] = &[];
+    Aws {
+        ec2: mock_client!(aws_sdk_ec2, RuleMode::MatchAny, ec2),
+        s3: mock_client!(aws_sdk_s3, RuleMode::Sequential, s3),
+        sfn: mock_client!(aws_sdk_sfn, none),
+        ssm: mock_client!(aws_sdk_ssm, none),
+        settings: Settings::read(variable).unwrap(),
+    }
+}
 
 /// A plan of `b-00002` with this many shards, each starting from `snap-old-sources` and `snap-old-builds`.
 pub(crate) fn plan(shards: u32, kinds: &[Kind]) -> Plan {
