@@ -3,7 +3,7 @@
 //! Version 1.5.33. It runs with a clean environment, because its Lambda functions inherit it. Its state is written when
 //! it ends gracefully; only the bytes of S3 objects are on disk at once.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::port;
 use crate::proxy::Body;
 use crate::xml::Element;
 use crate::{ACCOUNT, REGION, ROOT_KEY};
@@ -60,7 +61,8 @@ impl Base {
         }
         std::fs::write(&unclean, "removed when the base has written its state\n")?;
 
-        let address = free_address()?;
+        // Free now, and nobody else asks for it until the base takes it.
+        let address = port::listen(0, &dir.join("port"))?.local_addr()?;
         let log = state.join("base.log");
         let output = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let child = Command::new(program)
@@ -72,7 +74,6 @@ impl Base {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("BIND_HOST", address.ip().to_string())
             .env("GATEWAY_PORT", address.port().to_string())
-            .env("MINISTACK_HOST", address.ip().to_string())
             .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
             .env("MINISTACK_REGION", REGION)
             .env("AWS_ENDPOINT_URL", format!("http://{endpoint}"))
@@ -146,11 +147,6 @@ impl Base {
         }
         Ok(std::fs::remove_file(&self.unclean)?)
     }
-}
-
-/// A loopback address that is free now.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// A way to reach the base. A clone shares its connections.

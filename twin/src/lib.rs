@@ -19,6 +19,7 @@ pub mod ec2;
 pub mod faults;
 pub mod life;
 pub mod machine;
+pub mod port;
 pub mod proxy;
 pub mod record;
 pub mod xml;

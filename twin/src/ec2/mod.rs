@@ -69,7 +69,7 @@ const PASSED: [&str; 20] = [
     "DeleteLaunchTemplate",
 ];
 
-/// The simulator. All state changes go through [`Ec2::change`], which saves them.
+/// The simulator. Every change of its state is saved before it is answered.
 pub struct Ec2 {
     state: Mutex<State>,
     file: PathBuf,

@@ -1,8 +1,7 @@
 //! The twin's init: first process of the pid namespace, owner of everything the twin is made of.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use super::ready::{Ready, lock};
 use crate::base::Base;
 use crate::ec2::Ec2;
 use crate::machine::{Machines, Programs};
+use crate::port;
 use crate::proxy::{self, Twin};
 
 /// Instances that have not ended by then are killed with the namespace.
@@ -63,7 +63,9 @@ async fn serve(parent: i32, options: Options) -> Result<()> {
     Ready::remove(state);
     let mut terminate = signal(SignalKind::terminate())?;
 
-    let listener = listen(state, options.port).await?;
+    let listener = port::listen(options.port, &state.join("port"))?;
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
     let endpoint = listener.local_addr()?;
     let mut base = Base::start(&options.base, state, endpoint, options.wait_scale).await?;
     let programs = Programs {
@@ -101,26 +103,4 @@ async fn end_instances(ec2: &Arc<Ec2>) {
             INSTANCES_END_WITHIN.as_secs()
         );
     }
-}
-
-/// The endpoint's listener. The same directory gets the same port again if possible, so that what was printed or stored
-/// before a restart (queue URLs, an exported environment) stays true.
-async fn listen(state: &Path, port: u16) -> Result<TcpListener> {
-    let memory = state.join("port");
-    let last = std::fs::read_to_string(&memory)
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0);
-    let at = |port: u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let listener = match port {
-        0 => match at(last).await {
-            Ok(listener) => listener,
-            Err(_) => at(0).await?,
-        },
-        port => at(port)
-            .await
-            .with_context(|| format!("port {port} is taken: choose another by --port"))?,
-    };
-    std::fs::write(&memory, listener.local_addr()?.port().to_string())?;
-    Ok(listener)
 }

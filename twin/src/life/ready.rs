@@ -110,10 +110,9 @@ pub fn print_environment(state: &Path) -> Result<()> {
             state.display()
         );
     };
-    // The command-line client of version 1 takes the endpoint of SQS only from a variable of its own.
+    // For SQS the command-line client of version 1 reads no variable: it needs `--endpoint-url "$AWS_ENDPOINT_URL"`.
     for (name, value) in [
         ("AWS_ENDPOINT_URL", ready.endpoint.as_str()),
-        ("AWS_ENDPOINT_URL_SQS", &ready.endpoint),
         ("AWS_ACCESS_KEY_ID", ROOT_KEY),
         ("AWS_SECRET_ACCESS_KEY", ROOT_KEY),
         ("AWS_REGION", REGION),

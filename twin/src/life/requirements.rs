@@ -7,7 +7,13 @@ use nix::unistd::geteuid;
 use super::Options;
 
 /// Programs that the twin runs, and the Debian package that brings each.
-const PROGRAMS: [(&str, &str); 3] = [("mkfs.xfs", "xfsprogs"), ("ip", "iproute2"), ("losetup", "mount")];
+const PROGRAMS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("losetup", "mount"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mount", "mount"),
+    ("unshare", "util-linux"),
+];
 
 /// The first requirement that is not met is the error; it says what to do.
 pub fn check(options: &Options) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Faults: each kind does what it says, and the record tells.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::world::{IDLE, World};
@@ -57,6 +59,11 @@ fn calls_fail_before_and_after_their_effect_are_throttled_and_happen_twice() {
         .unwrap();
     assert!(status == 503 && text.contains("SlowDown"), "{text}");
 
+    fault(json!({"service": "ec2", "action": "DescribeTags", "kind": "delay", "seconds": 0.5}));
+    let started = Instant::now();
+    world.ec2("DescribeTags", &[]).unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(500));
+
     let hit: Vec<_> = world
         .recorded("CreateVolume")
         .into_iter()
@@ -72,6 +79,15 @@ fn calls_fail_before_and_after_their_effect_are_throttled_and_happen_twice() {
         [null, 200, null],
     ]);
     assert_eq!(json!(hit), expected);
+
+    let all = world.control("GET", "record", "").lines().count();
+    assert_eq!(
+        world
+            .control("GET", &format!("record?since={}", all - 2), "")
+            .lines()
+            .count(),
+        2
+    );
 }
 
 #[test]

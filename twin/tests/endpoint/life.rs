@@ -35,6 +35,12 @@ fn what_was_kept_is_there_after_a_restart() {
     let signed = [("Authorization", authorization.as_str())];
     world.http("PUT", "/kept", &signed, b"").unwrap();
     world.http("PUT", "/kept/song", &signed, b"music").unwrap();
+    // The command-line client takes the endpoint of SQS from nowhere else.
+    let endpoint = world.endpoint.clone();
+    let sqs = ["--endpoint-url", &endpoint, "sqs"];
+    let queue = world.aws(&[&sqs[..], &["create-queue", "--queue-name", "q"]].concat())["QueueUrl"].clone();
+    let queue = queue.as_str().unwrap();
+    assert!(queue.starts_with(&endpoint), "{queue}");
     let volume = world.volume(&[]);
     let snapshot = world
         .ec2("CreateSnapshot", &[("VolumeId", &volume)])
@@ -57,6 +63,7 @@ fn what_was_kept_is_there_after_a_restart() {
         world.http("GET", "/kept/song", &signed, b"").unwrap(),
         (200, "music".to_owned())
     );
+    world.aws(&[&sqs[..], &["send-message", "--queue-url", queue, "--message-body", "m"]].concat());
     assert_eq!(world.field(&volume, "status").unwrap(), "available");
     assert_eq!(world.field(&instance, "instanceState/name").unwrap(), "terminated");
     let from = [("AvailabilityZone", "us-east-1a"), ("SnapshotId", snapshot.as_str())];

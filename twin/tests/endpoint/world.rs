@@ -22,7 +22,8 @@ pub(crate) const IDLE: &str = "trap 'echo stopping; exit 0' TERM; echo idle; whi
 pub(crate) struct World {
     dir: Option<TempDir>,
     child: Option<Child>,
-    endpoint: String,
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) endpoint: String,
 }
 
 impl World {
