@@ -18,15 +18,14 @@ use support::s3::{S3, STATE};
 
 struct World {
     s3: S3,
-    folder: tempfile::TempDir,
+    folder: PathBuf,
     port: String,
     volumes: Vec<Volume>,
 }
 
 impl World {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        become_instance(folder.path());
+        let folder = become_instance();
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -42,7 +41,7 @@ impl World {
     }
 
     fn path(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Attaches a builds volume that holds these outputs.

@@ -14,6 +14,7 @@ use anyhow::Result;
 use contract::manifest::Entry;
 use contract::status::Bytes;
 use support::s3::{S3, SOURCES};
+use support::scratch;
 
 /// Inode and time of its last change: what tup compares.
 type Identity = (u64, i64, i64);
@@ -33,7 +34,7 @@ impl World {
     async fn new() -> Self {
         Self {
             s3: S3::start().await,
-            root: tempfile::tempdir().unwrap(),
+            root: scratch(),
             stop: Stop::default(),
         }
     }

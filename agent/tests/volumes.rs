@@ -13,7 +13,7 @@ use agent::stop::Stop;
 use agent::volume::{Volumes, filesystem};
 use clap::Parser;
 use contract::job::{Kind, VolumeJob};
-use support::devices::{Volume, by_id, private_mounts, run};
+use support::devices::{Volume, by_id, private_place, run};
 
 #[derive(clap::Parser)]
 struct Arguments {
@@ -53,11 +53,10 @@ fn options(at: &Path) -> String {
 
 #[tokio::test]
 async fn a_blank_volume_is_formatted_once_grows_and_ends_clean() {
-    private_mounts();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path());
+    let folder = private_place();
+    let settings = settings(&folder);
     let stop = Stop::default();
-    let volume = Volume::attach(folder.path(), "vol-0a", 64);
+    let volume = Volume::attach(&folder, "vol-0a", 64);
 
     let mut volumes = Volumes::default();
     let root = volumes
@@ -125,11 +124,10 @@ async fn a_blank_volume_is_formatted_once_grows_and_ends_clean() {
 
 #[tokio::test]
 async fn a_volume_that_is_in_use_is_waited_for_and_what_was_cut_off_is_repaired() {
-    private_mounts();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path());
+    let folder = private_place();
+    let settings = settings(&folder);
     let stop = Stop::default();
-    let volume = Volume::attach(folder.path(), "vol-0b", 64);
+    let volume = Volume::attach(&folder, "vol-0b", 64);
     let mut volumes = Volumes::default();
     let root = volumes
         .open(Kind::Sources, &job(&volume, true), &settings, &stop)
@@ -139,7 +137,7 @@ async fn a_volume_that_is_in_use_is_waited_for_and_what_was_cut_off_is_repaired(
     nix::unistd::sync();
 
     // What a power cut leaves: the device as it is while it is mounted.
-    let cut = Volume::attach(folder.path(), "vol-0c", 64);
+    let cut = Volume::attach(&folder, "vol-0c", 64);
     let mut from = File::open(&volume.device).unwrap();
     let mut to = OpenOptions::new().write(true).open(&cut.device).unwrap();
     io::copy(&mut from, &mut to).unwrap();
@@ -166,9 +164,9 @@ async fn a_volume_that_is_in_use_is_waited_for_and_what_was_cut_off_is_repaired(
 
 #[tokio::test]
 async fn a_volume_is_not_formatted_on_suspicion() {
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path());
-    let volume = Volume::attach(folder.path(), "vol-0d", 64);
+    let folder = private_place();
+    let settings = settings(&folder);
+    let volume = Volume::attach(&folder, "vol-0d", 64);
     let device = volume.device.to_str().unwrap();
     let mut volumes = Volumes::default();
     let opened = volumes

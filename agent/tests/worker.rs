@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use contract::control::Control;
@@ -25,7 +25,7 @@ const BUILD: &str = "b-00001";
 /// A collection, its two volumes and the state bucket of one build.
 struct World {
     s3: S3,
-    folder: tempfile::TempDir,
+    folder: PathBuf,
     volumes: BTreeMap<Kind, Volume>,
     attempts: u32,
 }
@@ -54,11 +54,10 @@ fn tone(hertz: f64, milliseconds: u32) -> Vec<u8> {
 
 impl World {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        become_instance(folder.path());
+        let folder = become_instance();
         let volumes = [(Kind::Sources, "vol-0a"), (Kind::Builds, "vol-0b")];
         let volumes = volumes
-            .map(|(kind, id)| (kind, Volume::attach(folder.path(), id, 128)))
+            .map(|(kind, id)| (kind, Volume::attach(&folder, id, 128)))
             .into();
         Self {
             s3: S3::start().await,
@@ -69,7 +68,7 @@ impl World {
     }
 
     fn path(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// What the function plan writes.

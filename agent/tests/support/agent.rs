@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::Pid;
 
-use super::devices::{by_id, private_mounts};
+use super::devices::{by_id, private_place};
 use super::metadata::Metadata;
 use super::s3::S3;
 
@@ -26,27 +26,24 @@ pub fn root(folder: &Path) -> PathBuf {
     folder.join("root")
 }
 
-/// Makes this thread's view of the machine an instance's: mounts of its own, `/dev/fuse` for everybody, and beside it
-/// the programs. Must come before the first [`Agent::start`] and before volumes are looked into.
-pub fn become_instance(folder: &Path) {
-    private_mounts();
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+/// Makes this thread's view of the machine an instance's: a folder of its own, `/dev/fuse` for everybody, and the
+/// programs. Returns the folder.
+pub fn become_instance() -> PathBuf {
+    let folder = private_place();
     // tup runs as nobody, who need not be able to read the folder that this test was built in.
-    let (bin, dev) = (folder.join("bin"), folder.join("dev"));
+    let (bin, fuse) = (folder.join("bin"), folder.join("fuse"));
     fs::create_dir(&bin).unwrap();
     let built = Path::new(env!("CARGO_BIN_EXE_vibes-agent"));
     for program in ["vibes-agent", "vibes-compile"] {
         let from = built.with_file_name(program);
         fs::copy(&from, bin.join(program)).unwrap_or_else(|error| {
-            panic!("{}: {error}; `cargo build -p compiler` makes it", from.display());
+            panic!("{}: {error}; `cargo build --workspace --bins` makes it", from.display());
         });
     }
-    fs::create_dir(&dev).unwrap();
-    mount(None::<&str>, &dev, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
-    let fuse = dev.join("fuse");
     mknod(&fuse, SFlag::S_IFCHR, Mode::empty(), makedev(10, 229)).unwrap();
     fs::set_permissions(&fuse, fs::Permissions::from_mode(0o666)).unwrap();
     mount(Some(&fuse), "/dev/fuse", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    folder
 }
 
 impl Agent {

@@ -64,15 +64,12 @@ pub fn by_id(folder: &Path) -> PathBuf {
     folder.join("by-id")
 }
 
-/// Gives this thread, and what it starts, mounts of its own: they vanish with it.
-pub fn private_mounts() {
+/// Gives this thread, and what it starts, mounts of its own, and an empty folder in memory that everybody may look
+/// into. All of it vanishes with the last of them, also when the test is killed.
+pub fn private_place() -> PathBuf {
+    let none = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS).expect("real mounts need root");
-    mount(
-        None::<&str>,
-        "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
-    )
-    .unwrap();
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(none, "/mnt", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+    PathBuf::from("/mnt")
 }

@@ -44,7 +44,7 @@ impl S3 {
     /// Starts it.
     pub async fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let scratch = tempfile::tempdir().unwrap();
+        let scratch = super::scratch();
         // setpriv ends it also when this test is killed.
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
