@@ -51,8 +51,17 @@ impl Agent {
     pub fn start(folder: &Path, s3: &S3, metadata: &Metadata, settings: &[(&str, &str)]) -> Self {
         let log = folder.join("console.txt");
         let console = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        // The kernel ends whatever the agent started with it, and it with `unshare`, and that with this test.
         let process = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ])
             .arg(folder.join("bin/vibes-agent"))
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
@@ -98,7 +107,9 @@ impl Agent {
 
     /// Tells it that the machine shuts down.
     pub fn shut_down(&self) {
-        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
+        let unshare = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
+        kill(Pid::from_raw(children.trim().parse().unwrap()), Signal::SIGTERM).unwrap();
     }
 
     /// Everything that it said.
