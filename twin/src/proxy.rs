@@ -21,7 +21,7 @@ use crate::base::Client;
 use crate::call::{Call, Protocol, is_told_by_its_body};
 use crate::callers::Callers;
 use crate::control;
-use crate::ec2::Ec2;
+use crate::ec2::{self, Ec2};
 use crate::faults::{Fault, Faults, Kind};
 use crate::machine::Machines;
 use crate::record::{Outcome, Record};
@@ -201,7 +201,7 @@ async fn performed(
     outcome: &mut Outcome,
 ) -> Result<Response<Body>> {
     if call.service == "ec2"
-        && let Some(answer) = twin.ec2.answer(call, caller).await
+        && let Some(answer) = simulated(twin, call, caller).await?
     {
         outcome.error = answer.error;
         outcome.made = answer.made;
@@ -227,6 +227,12 @@ async fn performed(
             ))
         }
     }
+}
+
+/// The simulator's answer. A caller who hangs up meanwhile must not leave half of it done.
+async fn simulated(twin: &Twin, call: &Call, caller: &str) -> Result<Option<ec2::Answer>> {
+    let (ec2, call, caller) = (Arc::clone(&twin.ec2), call.clone(), caller.to_owned());
+    Ok(tokio::spawn(async move { ec2.answer(&call, &caller).await }).await?)
 }
 
 /// The base's answer, streaming; an error is read for its code.
@@ -278,7 +284,7 @@ fn throttling(protocol: Protocol) -> (StatusCode, &'static str) {
 pub fn refusal(protocol: Protocol, status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let error = leaf("Code", code) + &leaf("Message", message);
     match protocol {
-        Protocol::Ec2 => xml_response(status, crate::ec2::error_document(code, message)),
+        Protocol::Ec2 => xml_response(status, ec2::error_document(code, message)),
         Protocol::S3 => xml_response(status, node("Error", &(error + &leaf("RequestId", "twin")))),
         Protocol::Query => {
             let error = node("Error", &(leaf("Type", "Receiver") + &error));
