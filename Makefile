@@ -29,11 +29,11 @@ env: ## Print the variables that make aws and vibes talk to the local cloud: eva
 test: setup ## Run everything that tests, with the time of each part
 	@scripts/test
 
-lint: setup ## Formatting, clippy, templates and scripts, warnings as errors
+lint: setup ## Formatting, clippy, documentation, templates and scripts, warnings as errors
 	@scripts/lint
 
-doc: ## Make the documentation of the crates, warnings as errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+doc: ## Make the documentation of our crates (target/doc), warnings as errors
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/examine cargo build --workspace --all-targets --quiet
 
 check: lint test ## What CI runs: lint, test, and a tree that is clean afterwards
 	@scripts/clean-tree

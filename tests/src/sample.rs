@@ -63,7 +63,7 @@ pub fn tiny(dir: &Path, tracks: usize) -> Result<()> {
         if number % 10 == 0 {
             put(
                 &album.join("tags.vc"),
-                &format!("ARTIST=Tiny & Co\nALBUM=Album {}\n", number / 10 + 1),
+                format!("ARTIST=Tiny & Co\nALBUM=Album {}\n", number / 10 + 1),
             )?;
             put(&album.join("cover.png"), picture::png(number as u32, 16, false)?)?;
         }
@@ -78,10 +78,24 @@ pub fn tiny(dir: &Path, tracks: usize) -> Result<()> {
         put(&album.join(format!("{name}.wav")), audio::wav(&sound))?;
         put(
             &album.join(format!("{name}.tags.vc")),
-            &format!("TITLE=Track {}\n", number + 1),
+            format!("TITLE=Track {}\n", number + 1),
         )?;
     }
     Ok(())
+}
+
+/// Writes one stereo track of this many milliseconds, which takes an encoder a while.
+pub fn long_track(path: &Path, seed: u32, milliseconds: u32) -> Result<()> {
+    put(
+        path,
+        audio::wav(&Sound {
+            seed,
+            rate: 44_100,
+            bits: 16,
+            channels: 2,
+            milliseconds,
+        }),
+    )
 }
 
 fn write_album(root: &Path, number: usize, album: &Album) -> Result<()> {
@@ -208,18 +222,4 @@ mod tests {
             .count();
         assert_eq!(tracks, 12);
     }
-}
-
-/// Writes one stereo track of this many milliseconds, which takes an encoder a while.
-pub fn long_track(path: &Path, seed: u32, milliseconds: u32) -> Result<()> {
-    put(
-        path,
-        audio::wav(&Sound {
-            seed,
-            rate: 44_100,
-            bits: 16,
-            channels: 2,
-            milliseconds,
-        }),
-    )
 }
