@@ -26,6 +26,9 @@ const TWIN_PARAMETERS: &[(&str, &str)] = &[
     ("BootSeconds", "300"),
     ("DrainSeconds", "10"),
     ("GraceSeconds", "60"),
+    // These two bound how far the time between two looks at a worker may grow: to some three seconds of a twin.
+    ("MaxAttempts", "3"),
+    ("MaxRunMinutes", "240"),
     ("PollFirstSeconds", "3"),
     ("PollMaxSeconds", "10"),
     ("Serve", "true"),
