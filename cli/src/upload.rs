@@ -1,8 +1,9 @@
 //! Makes the sources bucket a mirror of a directory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,9 +21,6 @@ const IN_FLIGHT: usize = 16;
 
 /// What one PutObject takes. Objects stay in one part so that their ETag is the MD5 of their content.
 const LARGEST: u64 = 5 << 30;
-
-/// No tree of music is deeper; a link that leads back up is.
-const DEEPEST: usize = 64;
 
 /// What an upload did.
 #[derive(Debug, Default)]
@@ -186,36 +184,47 @@ struct Local {
 /// Every file below a directory, by its path relative to it. Links are followed.
 fn files(root: &Path) -> Result<BTreeMap<String, Local>> {
     let mut found = BTreeMap::new();
-    let mut folders = VecDeque::from([(root.to_owned(), 0)]);
-    while let Some((folder, depth)) = folders.pop_front() {
-        ensure!(
-            depth <= DEEPEST,
-            "{} is {DEEPEST} folders deep: a link that leads in a circle?",
-            folder.display()
-        );
-        let entries = fs::read_dir(&folder).with_context(|| format!("reading the folder {}", folder.display()))?;
-        for entry in entries {
-            let path = entry?.path();
-            let about = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
-            if about.is_dir() {
-                folders.push_back((path, depth + 1));
-                continue;
-            }
-            ensure!(about.is_file(), "{} is neither a file nor a folder", path.display());
-            let key = path.strip_prefix(root)?.to_str();
-            let key = key
-                .with_context(|| format!("{}: its name is not UTF-8, rename it", path.display()))?
-                .to_owned();
-            found.insert(
-                key,
-                Local {
-                    size: about.len(),
-                    path,
-                },
-            );
-        }
-    }
+    let about = fs::metadata(root).with_context(|| format!("reading {}", root.display()))?;
+    ensure!(about.is_dir(), "{} is not a directory", root.display());
+    collect(root, root, &[identity(&about)], &mut found)?;
     Ok(found)
+}
+
+/// Adds the files of a folder; `above` are the folders that lead to it, itself included.
+fn collect(root: &Path, folder: &Path, above: &[(u64, u64)], found: &mut BTreeMap<String, Local>) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("reading the folder {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        let about = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+        if about.is_dir() {
+            let identity = identity(&about);
+            ensure!(
+                !above.contains(&identity),
+                "{} is a link that leads in a circle",
+                path.display()
+            );
+            collect(root, &path, &[above, &[identity]].concat(), found)?;
+            continue;
+        }
+        ensure!(about.is_file(), "{} is neither a file nor a folder", path.display());
+        let key = path.strip_prefix(root)?.to_str();
+        let key = key
+            .with_context(|| format!("{}: its name is not UTF-8, rename it", path.display()))?
+            .to_owned();
+        found.insert(
+            key,
+            Local {
+                size: about.len(),
+                path,
+            },
+        );
+    }
+    Ok(())
+}
+
+/// What makes a folder the same under another name: device and inode.
+fn identity(about: &fs::Metadata) -> (u64, u64) {
+    (about.dev(), about.ino())
 }
 
 #[cfg(test)]
