@@ -93,7 +93,7 @@ async fn end_instances(aws: &Aws, build: &str, plan: Option<&Plan>, now: i64, st
             step.remaining.push(format!("{id} (kept for {kept} seconds)"));
             continue;
         }
-        instances::terminate(aws, &id).await?;
+        instances::terminate(aws, instance).await?;
         step.removed.push(id.clone());
         step.remaining.push(id);
     }

@@ -66,7 +66,7 @@ pub(crate) enum Meaning {
     Unclear,
     /// What was asked for is not there.
     NotFound,
-    /// Somebody else changed it first, or it exists already.
+    /// It is not in the state that the call needs: changed first by somebody, or by this very call, whose answer was lost.
     Conflict,
     /// EC2 has no such machine to give now.
     Capacity,
@@ -155,18 +155,35 @@ fn meaning(code: &str, status: u16) -> Meaning {
         "Unsupported" | "UnsupportedOperation" => Meaning::Unsupported,
         "NoSuchKey" | "ParameterNotFound" | "ExecutionDoesNotExist" => Meaning::NotFound,
         _ if code.ends_with(".NotFound") => Meaning::NotFound,
-        "PreconditionFailed" | "ConditionalRequestConflict" | "ExecutionAlreadyExists" => Meaning::Conflict,
+        "PreconditionFailed"
+        | "ConditionalRequestConflict"
+        | "ExecutionAlreadyExists"
+        | "VolumeInUse"
+        | "IncorrectState"
+        | "IncorrectInstanceState" => Meaning::Conflict,
         "Throttling"
         | "ThrottlingException"
         | "RequestLimitExceeded"
         | "RequestThrottled"
         | "TooManyRequestsException"
         | "SlowDown"
+        | "SnapshotCreationPerVolumeRateExceeded"
+        | "ConcurrentSnapshotLimitExceeded"
+        | "PendingSnapshotLimitExceeded"
         | "RequestTimeout"
         | "PriorRequestNotComplete" => Meaning::Unclear,
         _ if status == 429 || status >= 500 => Meaning::Unclear,
         _ if status == 412 => Meaning::Conflict,
         _ => Meaning::Wrong,
+    }
+}
+
+/// Turns "it is not in the state for that" into none, so that the caller looks again, and leaves every other failure.
+pub(crate) fn unless_conflict<T>(result: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(refusal) if refusal.meaning == Meaning::Conflict => Ok(None),
+        Err(refusal) => Err(refusal),
     }
 }
 

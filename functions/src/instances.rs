@@ -14,7 +14,7 @@ use contract::job::UserData;
 use crate::Aws;
 use crate::fault::{Meaning, Refusal, named, unless_absent};
 use crate::ladder::Rung;
-use crate::tagging::{Tags, token};
+use crate::tagging::{Tags, held, token};
 
 /// Lines of the console output that an error carries: a kernel's last words, or a failed unit's.
 const CONSOLE_LINES: usize = 20;
@@ -182,11 +182,14 @@ fn market_options(market: Market) -> Option<InstanceMarketOptionsRequest> {
     (market == Market::Spot).then_some(options)
 }
 
-/// Ends the instance. One that is not there is ended.
-pub(crate) async fn terminate(aws: &Aws, instance: &str) -> Result<()> {
-    tracing::info!(instance, "terminating");
-    let request = aws.ec2.terminate_instances().instance_ids(instance).send().await;
-    unless_absent(request.map_err(Refusal::from)).with_context(|| format!("terminating {instance}"))?;
+/// Ends the instance. One that is ending or not there is left alone, and one that a person holds.
+pub(crate) async fn terminate(aws: &Aws, instance: &Instance) -> Result<()> {
+    if state(instance) == InstanceStateName::ShuttingDown || held(instance.tags()) {
+        return Ok(());
+    }
+    tracing::info!(instance = id(instance), "terminating");
+    let request = aws.ec2.terminate_instances().instance_ids(id(instance)).send().await;
+    unless_absent(request.map_err(Refusal::from)).with_context(|| format!("terminating {}", id(instance)))?;
     Ok(())
 }
 

@@ -47,7 +47,7 @@ pub async fn handle(aws: &Aws, input: LaunchWorkerInput) -> Result<LaunchWorkerO
     };
     let instance = instances::launch(aws, &launch, &rungs).await?;
     if let Err(over) = ownership::fence(aws, build).await {
-        instances::terminate(aws, instances::id(&instance)).await?;
+        instances::terminate(aws, &instance).await?;
         return Err(over.into());
     }
     Ok(output(&instance))

@@ -157,7 +157,7 @@ impl Thing {
     /// Ends it if that is possible now; a volume in use comes after its instance.
     async fn end(&self, aws: &Aws) -> Result<bool> {
         match self {
-            Thing::Instance(instance) => instances::terminate(aws, instances::id(instance)).await?,
+            Thing::Instance(instance) => instances::terminate(aws, instance).await?,
             Thing::Volume(volume) if !volumes::available(volume) => return Ok(false),
             Thing::Volume(volume) => volumes::delete(aws, volume).await?,
             Thing::Snapshot(snapshot) => {

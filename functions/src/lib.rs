@@ -19,6 +19,7 @@ pub mod sweep;
 pub mod trigger;
 
 mod adapter;
+mod asked;
 mod checkpoint;
 mod executions;
 mod fingerprint;
@@ -27,6 +28,7 @@ mod ladder;
 mod leftovers;
 mod ownership;
 mod polls;
+mod profiles;
 mod prune;
 mod releases;
 mod sizes;

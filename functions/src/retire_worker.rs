@@ -41,7 +41,7 @@ pub async fn handle(aws: &Aws, input: RetireWorkerInput) -> Result<RetireWorkerO
             left.push(format!("{id} (held: remove its tag {})", tags::HOLD));
             continue;
         }
-        instances::terminate(aws, id).await?;
+        instances::terminate(aws, instance).await?;
         left.push(id.to_owned());
     }
     if !left.is_empty() {

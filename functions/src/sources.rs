@@ -3,8 +3,9 @@
 use anyhow::{Context, Result};
 use contract::manifest::Entry;
 
-use crate::Aws;
 use crate::fault::Refusal;
+use crate::settings::Settings;
+use crate::{Aws, times};
 
 /// What the sources bucket holds.
 #[derive(Debug)]
@@ -55,10 +56,21 @@ pub(crate) async fn list(aws: &Aws) -> Result<Listing> {
     Ok(listing)
 }
 
-/// Seconds to wait because an upload seems to be going on; none if it has settled.
-///
-/// It has settled when its newest object is `settle` seconds old, or when the build has waited `settle_max` seconds.
-pub(crate) fn settling(newest: i64, started: i64, now: i64, settle: u32, settle_max: u32) -> Option<u32> {
+impl Listing {
+    /// Seconds to wait because an upload seems to be going on; none if it has settled.
+    pub(crate) fn settling(&self, settings: &Settings, started: &str, now: &str) -> Result<Option<u32>> {
+        let Settings {
+            settle_seconds,
+            settle_max_seconds,
+            ..
+        } = *settings;
+        let (started, now) = (times::seconds(started)?, times::seconds(now)?);
+        Ok(settling(self.newest, started, now, settle_seconds, settle_max_seconds))
+    }
+}
+
+/// An upload has settled when its newest object is `settle` seconds old, or when the build has waited `settle_max` seconds.
+fn settling(newest: i64, started: i64, now: i64, settle: u32, settle_max: u32) -> Option<u32> {
     let left_to_settle = i64::from(settle) - (now - newest);
     let left_to_wait = i64::from(settle_max) - (now - started);
     let left = left_to_settle.min(left_to_wait);

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use aws_sdk_ec2::types::{ResourceType, Tag, Volume, VolumeAttachmentState, VolumeState, VolumeType};
 
 use crate::Aws;
-use crate::fault::{Refusal, not_ready, unless_absent};
+use crate::fault::{Refusal, not_ready, unless_absent, unless_conflict};
 use crate::tagging::{Tags, held};
 use crate::{instances, tagging};
 
@@ -100,7 +100,8 @@ pub(crate) async fn create(aws: &Aws, new: &NewVolume<'_>) -> Result<Volume> {
         .build())
 }
 
-/// Attaches an available volume to a running instance, under this device name. True if that is finished at once.
+/// Attaches an available volume to a running instance, under this device name. True if that is finished at once; false
+/// also if one of the two is not in the state for it any more: the next look says why.
 pub(crate) async fn attach(aws: &Aws, volume: &str, instance: &str, device: &str) -> Result<bool> {
     tracing::info!(volume, instance, device, "attaching");
     let request = aws
@@ -111,12 +112,13 @@ pub(crate) async fn attach(aws: &Aws, volume: &str, instance: &str, device: &str
         .device(device)
         .send()
         .await;
-    let answer = request.map_err(Refusal::from);
-    let answer = answer.with_context(|| format!("attaching {volume} to {instance} as {device}"))?;
-    Ok(answer.state() == Some(&VolumeAttachmentState::Attached))
+    let answer = unless_conflict(request.map_err(Refusal::from))
+        .with_context(|| format!("attaching {volume} to {instance} as {device}"))?;
+    Ok(answer.is_some_and(|answer| answer.state() == Some(&VolumeAttachmentState::Attached)))
 }
 
-/// Detaches a volume from an instance. `force` only when the instance is terminated: nobody writes any more.
+/// Detaches a volume from an instance; one that is not attached is detached. `force` only when the instance is
+/// terminated: nobody writes any more.
 pub(crate) async fn detach(aws: &Aws, volume: &str, instance: &str, force: bool) -> Result<()> {
     tracing::info!(volume, instance, force, "detaching");
     let request = aws
@@ -127,7 +129,8 @@ pub(crate) async fn detach(aws: &Aws, volume: &str, instance: &str, force: bool)
         .force(force)
         .send()
         .await;
-    unless_absent(request.map_err(Refusal::from)).with_context(|| format!("detaching {volume} from {instance}"))?;
+    let absent = unless_absent(request.map_err(Refusal::from)).map(drop);
+    unless_conflict(absent).with_context(|| format!("detaching {volume} from {instance}"))?;
     Ok(())
 }
 
@@ -156,13 +159,33 @@ pub(crate) fn state(volume: &Volume) -> &str {
     volume.state().map_or("without a state", VolumeState::as_str)
 }
 
-/// Deletes a volume. One that is not there is deleted; one that a person holds stays.
+/// Deletes a volume. One that is not there is deleted; one that a person holds stays, and one that is in use again.
 pub(crate) async fn delete(aws: &Aws, volume: &Volume) -> Result<()> {
     if held(volume.tags()) {
         return Ok(());
     }
     tracing::info!(volume = id(volume), "deleting");
     let request = aws.ec2.delete_volume().volume_id(id(volume)).send().await;
-    unless_absent(request.map_err(Refusal::from)).with_context(|| format!("deleting {}", id(volume)))?;
+    let absent = unless_absent(request.map_err(Refusal::from)).map(drop);
+    unless_conflict(absent).with_context(|| format!("deleting {}", id(volume)))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::Client;
+    use aws_sdk_ec2::error::ErrorMetadata;
+    use aws_sdk_ec2::operation::attach_volume::AttachVolumeError;
+    use aws_smithy_mocks::mock;
+
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test]
+    async fn what_an_earlier_call_attached_is_looked_at_again() {
+        let in_use = mock!(Client::attach_volume)
+            .then_error(|| AttachVolumeError::generic(ErrorMetadata::builder().code("VolumeInUse").build()));
+        let aws = testing::aws(&[&in_use], &[]);
+        assert!(!attach(&aws, "vol-1", "i-1", "/dev/sdf").await.unwrap());
+    }
 }

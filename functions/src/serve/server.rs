@@ -46,7 +46,7 @@ pub(super) fn address(instance: &Instance) -> Option<String> {
 pub(super) async fn end_all(aws: &Aws) -> Result<Vec<String>> {
     let mut ending = Vec::new();
     for instance in find(aws).await?.iter().filter(|instance| !held(instance.tags())) {
-        instances::terminate(aws, instances::id(instance)).await?;
+        instances::terminate(aws, instance).await?;
         ending.push(instances::id(instance).to_owned());
     }
     Ok(ending)
@@ -75,12 +75,12 @@ pub(super) async fn ensure(aws: &Aws, now: &str, step: &[&str]) -> Result<Server
         return Ok(Server::Waiting(format!("{} has been launched", instances::id(&server))));
     };
     for other in others {
-        instances::terminate(aws, instances::id(other)).await?;
+        instances::terminate(aws, other).await?;
     }
     match unfit(aws, server, now).await? {
         Some(why) if held(server.tags()) => Ok(Server::Waiting(format!("{why}, but is held by {}", tags::HOLD))),
         Some(why) => {
-            instances::terminate(aws, instances::id(server)).await?;
+            instances::terminate(aws, server).await?;
             Ok(Server::Waiting(why))
         }
         None => Ok(running(server)),
