@@ -11,6 +11,8 @@ use contract::plan::Plan;
 use contract::status::{Status, Tracks};
 use contract::{manifest, objects, parameters};
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 use crate::cloud::Cloud;
 use crate::progress::{Display, View};
@@ -73,14 +75,12 @@ pub(crate) async fn control(cloud: &Cloud, places: &Places) -> Result<Control> {
 
 /// Starts an execution that builds whatever is to be built, and returns its name.
 pub(crate) async fn start(cloud: &Cloud, places: &Places, input: Value) -> Result<String> {
-    let start = cloud
-        .sfn
-        .start_execution()
-        .state_machine_arn(&places.pipeline)
-        .input(input.to_string());
-    let started = start.send().await.context("starting the pipeline")?;
-    let name = started.execution_arn.rsplit(':').next().unwrap_or_default();
-    Ok(name.to_owned())
+    let now = OffsetDateTime::now_utc().format(format_description!("[year][month][day]T[hour][minute][second]Z"))?;
+    let name = format!("run-{now}");
+    let start = cloud.sfn.start_execution().state_machine_arn(&places.pipeline);
+    let start = start.name(&name).input(input.to_string());
+    start.send().await.context("starting the pipeline")?;
+    Ok(name)
 }
 
 /// Shows the builds that the cause leads to, until no build runs and none is wished for.
@@ -277,10 +277,16 @@ async fn end(cloud: &Cloud, places: &Places, build: &str) -> Result<How> {
             },
             other => How::Failed {
                 error: error.unwrap_or_else(|| other.to_string()),
-                cause: cause.unwrap_or_default(),
+                cause: message(cause.unwrap_or_default()),
             },
         });
     }
+}
+
+/// What a cause says to people: of a function's error, which is JSON, its message; else the whole text.
+fn message(cause: String) -> String {
+    let error: Value = serde_json::from_str(&cause).unwrap_or_default();
+    error["errorMessage"].as_str().map(str::to_owned).unwrap_or(cause)
 }
 
 type Execution = (ExecutionStatus, Option<String>, Option<String>, Value);
@@ -344,6 +350,13 @@ mod tests {
         assert!(judge(&[failed(), ended(How::Built)]).is_ok());
         assert!(judge(&[ended(How::Built), failed(), ended(How::Queued)]).is_err());
         assert!(judge(&[]).is_ok());
+    }
+
+    #[test]
+    fn the_cause_of_a_functions_error_is_its_message() {
+        let json = r#"{"errorType": "NoSources", "errorMessage": "the bucket is empty"}"#;
+        assert_eq!(message(json.to_owned()), "the bucket is empty");
+        assert_eq!(message("the worker said so".to_owned()), "the worker said so");
     }
 
     #[test]
