@@ -249,6 +249,7 @@ impl Run<'_> {
         let folder = source.parent().unwrap_or(Path::new(""));
         let output = encode::output(folder, source.file_name().context("a job without a source")?, extension);
         match job.failure {
+            None if job.finished_before => {}
             None => self.report.built.push(format!("{profile}/{}", output.display())),
             // A job that was interrupted with tup has not failed.
             Some(_) if self.stopped() => {}

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::command::Job;
 use crate::encoder::{self, Encode};
 use crate::layout::{Place, UNFINISHED_PREFIX};
+use crate::made_from::MadeFrom;
 use crate::refused::Refused;
 use crate::resolve::Track;
 use crate::source::{self, Kind};
@@ -28,11 +29,12 @@ pub(crate) fn output(folder: &Path, source: &OsStr, extension: &str) -> PathBuf 
     folder.join(name)
 }
 
-/// Runs a job that tup started: the output appears whole, then its stamp.
+/// Runs a job that tup started: the output appears whole, then its stamp. Returns whether the output was there already,
+/// finished by a build that was cut off.
 ///
 /// # Errors
 /// A [`Refused`] or whatever went wrong; an older output stays as it was.
-pub(crate) fn run(place: &Place, job: &Job) -> Result<()> {
+pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
     let folder = place
         .folder
         .as_deref()
@@ -46,38 +48,44 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<()> {
     let mut warnings = Vec::new();
     let (tags, pictures) = tags_and_pictures(&collection, &source, kind, &job.track, &mut warnings)?;
 
-    let unfinished = tempfile::Builder::new()
-        .prefix(UNFINISHED_PREFIX)
-        .suffix(&format!(".{}", job.extension))
-        .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(&outputs)
-        .with_context(|| format!("making a file in {}", outputs.display()))?
-        .into_temp_path();
-    encoder::run(&Encode {
-        encoder: &job.encoder,
-        program: job.program.as_deref().unwrap_or(&job.encoder),
-        flags: &job.flags,
-        source: &source,
-        kind,
-        output: &unfinished,
-        serial: serial(&folder.join(&job.source)),
-    })?;
-    write_tags::write(&job.format, &unfinished, &tags, &pictures)?;
-
-    let (size, sha256) = digest_and_sync(&unfinished)?;
+    let made_from = MadeFrom::new(job, &source, &pictures)?;
     let path = outputs.join(&output);
-    let parent = path.parent().context("an output needs a folder")?;
-    fs::create_dir_all(parent).map_err(|error| in_the_way(parent, &error))?;
-    unfinished
-        .persist(&path)
-        .map_err(|error| in_the_way(&path, &error.error))?;
-    sync_folder(parent)?;
+    let finished = made_from.is_of(&path);
+    if !finished {
+        let unfinished = tempfile::Builder::new()
+            .prefix(UNFINISHED_PREFIX)
+            .suffix(&format!(".{}", job.extension))
+            .permissions(fs::Permissions::from_mode(0o644))
+            .tempfile_in(&outputs)
+            .with_context(|| format!("making a file in {}", outputs.display()))?
+            .into_temp_path();
+        encoder::run(&Encode {
+            encoder: &job.encoder,
+            program: job.program.as_deref().unwrap_or(&job.encoder),
+            flags: &job.flags,
+            source: &source,
+            kind,
+            output: &unfinished,
+            serial: serial(&folder.join(&job.source)),
+        })?;
+        write_tags::write(&job.format, &unfinished, &tags, &pictures)?;
+        made_from.note_on(&unfinished)?;
+        sync(&unfinished)?;
+        let parent = path.parent().context("an output needs a folder")?;
+        fs::create_dir_all(parent).map_err(|error| in_the_way(parent, &error))?;
+        unfinished
+            .persist(&path)
+            .map_err(|error| in_the_way(&path, &error.error))?;
+        sync(parent)?;
+    }
 
+    let (size, sha256) = digest(&path)?;
     let stamp = serde_json::to_string(&Stamp::new(&output, size, sha256, warnings)).context("writing the stamp")?;
     let path = std::env::current_dir()
         .context("reading the current folder")?
         .join(stamp::name(&job.source));
-    fs::write(&path, stamp + "\n").with_context(|| format!("writing stamp {}", path.display()))
+    fs::write(&path, stamp + "\n").with_context(|| format!("writing stamp {}", path.display()))?;
+    Ok(finished)
 }
 
 /// Sidecars before what is in the source, and that before guesses.
@@ -125,28 +133,25 @@ fn serial(source: &Path) -> u32 {
     u32::from_be_bytes([digest[0] & 0x7F, digest[1], digest[2], digest[3]])
 }
 
-/// Size and SHA-256 of a file, which is on the disk afterwards.
-fn digest_and_sync(path: &Path) -> Result<(u64, String)> {
-    let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+/// Size and SHA-256 of a file.
+fn digest(path: &Path) -> Result<(u64, String)> {
+    let reading = || format!("reading {}", path.display());
+    let mut file = File::open(path).with_context(reading)?;
     let (mut size, mut digest, mut buffer) = (0, Sha256::new(), vec![0; 1 << 16]);
     loop {
-        let read = file
-            .read(&mut buffer)
-            .with_context(|| format!("reading {}", path.display()))?;
+        let read = file.read(&mut buffer).with_context(reading)?;
         if read == 0 {
-            break;
+            return Ok((size, hex::encode(digest.finalize())));
         }
         size += read as u64;
         digest.update(&buffer[..read]);
     }
-    file.sync_all()
-        .with_context(|| format!("writing {} to the disk", path.display()))?;
-    Ok((size, hex::encode(digest.finalize())))
 }
 
-fn sync_folder(path: &Path) -> Result<()> {
+/// Returns when a file or folder is on the disk.
+fn sync(path: &Path) -> Result<()> {
     File::open(path)
-        .and_then(|folder| folder.sync_all())
+        .and_then(|file| file.sync_all())
         .with_context(|| format!("writing {} to the disk", path.display()))
 }
 

@@ -11,7 +11,7 @@ use crate::layout::Place;
 use crate::refused::Refused;
 use crate::rules::{self, Settings};
 use crate::source_name::decode;
-use crate::tup::failure_line;
+use crate::tup::{FINISHED_BEFORE, failure_line};
 
 /// `vibes-compile rules`: the rules of the folder for which tup started this process.
 ///
@@ -33,7 +33,11 @@ pub fn rules(arguments: &[String]) -> Result<String> {
 /// `vibes-compile encode`: encodes one track.
 pub fn encode(arguments: &[String]) -> ExitCode {
     let run = || encode::run(&Place::of_this_process()?, &Job::from_arguments(arguments)?);
-    told(run())
+    told(run().map(|finished| {
+        if finished {
+            println!("{FINISHED_BEFORE}");
+        }
+    }))
 }
 
 /// `vibes-compile refuse`: fails with the reason that the rules found.

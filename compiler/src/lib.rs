@@ -16,6 +16,7 @@ mod encoder;
 mod file_name;
 pub mod job;
 mod layout;
+mod made_from;
 mod picture;
 pub mod profile;
 mod reconcile;

@@ -27,6 +27,9 @@ pub(crate) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What stands before the JSON of a [`Refused`] in the words of a job that failed.
 const FAILURE_PREFIX: &str = "vibes-failure: ";
 
+/// The only word of a job whose output an earlier build had finished.
+pub(crate) const FINISHED_BEFORE: &str = "vibes-finished-before";
+
 /// tup in one tree.
 #[derive(Debug)]
 pub(crate) struct Tup {
@@ -45,6 +48,8 @@ pub(crate) struct Ended {
     pub(crate) name: String,
     /// Why it failed; none if it did not.
     pub(crate) failure: Option<Refused>,
+    /// There was nothing to encode: an earlier build had finished it before it was cut off.
+    pub(crate) finished_before: bool,
 }
 
 /// The line by which a job tells [`Ended::failure`].
@@ -196,6 +201,7 @@ impl Log {
             ended(Ended {
                 name,
                 failure: self.failed.then(|| failure(&words)),
+                finished_before: words.iter().any(|word| word == FINISHED_BEFORE),
             });
         }
     }
@@ -249,6 +255,7 @@ mod tests {
         let log = [
             "[ tup ] [0.1s] Executing Commands...",
             " ~25%  9) [0.026s] build-home/collection/a & b: vibes/home/a=20b/1.wav",
+            FINISHED_BEFORE,
             "* ~ 9% 10) build-home/collection/new",
             "line: 5) x: vibes/home/new=0Aline/1.wav",
             &told,
@@ -268,14 +275,16 @@ mod tests {
             jobs[0],
             Ended {
                 name: "home/a=20b/1.wav".to_owned(),
-                failure: None
+                failure: None,
+                finished_before: true,
             }
         );
         assert_eq!(
             jobs[1],
             Ended {
                 name: "home/new=0Aline/1.wav".to_owned(),
-                failure: Some(refused)
+                failure: Some(refused),
+                finished_before: false,
             }
         );
         let broken = jobs[2].failure.as_ref().unwrap();

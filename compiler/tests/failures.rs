@@ -2,11 +2,12 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -120,15 +121,38 @@ fn a_wrong_profile_is_refused_before_anything_is_built() {
     }
 }
 
-#[test]
-fn an_interrupted_build_keeps_what_is_done_and_continues() {
+/// A world with twelve tracks, which take two processors some seconds.
+fn long_world() -> World {
     let world = World::new();
-    // Long enough that two processors are busy for some seconds.
     let long = wave(&samples(1, 2, 16, 44_100 * 20), 2, 16, 44_100);
     for number in 0..12 {
         world.write(format!("{number:02}.wav"), &long);
     }
     world.profile("home", "CONFIG_ENCODER=opusenc\n");
+    world
+}
+
+/// Waits for so many outputs of a build with one job at a time.
+fn await_outputs(world: &World, number: usize) {
+    let last = world.output(format!("home/{:02}.opus", number - 1));
+    let begun = Instant::now();
+    while !last.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no track in a minute");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What was done is not done again.
+fn continues(world: &World, done: &BTreeMap<String, (Vec<u8>, SystemTime)>) {
+    let continued = world.build_well();
+    assert_eq!(continued.list("built").len(), 12 - done.len());
+    let now = world.outputs();
+    assert!(done.iter().all(|(name, before)| now[name] == *before));
+}
+
+#[test]
+fn an_interrupted_build_keeps_what_is_done_and_continues() {
+    let world = long_world();
     let mut child = world
         .command()
         .args(["--jobs", "1"])
@@ -137,11 +161,7 @@ fn an_interrupted_build_keeps_what_is_done_and_continues() {
         .process_group(0)
         .spawn()
         .unwrap();
-    let begun = Instant::now();
-    while !world.output("home/00.opus").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no track in a minute");
-        thread::sleep(Duration::from_millis(20));
-    }
+    await_outputs(&world, 1);
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     let report = serde_json::from_reader::<_, serde_json::Value>(child.stdout.take().unwrap()).unwrap();
     assert!(!child.wait().unwrap().success());
@@ -155,10 +175,30 @@ fn an_interrupted_build_keeps_what_is_done_and_continues() {
         done.keys()
     );
 
-    let continued = world.build_well();
-    assert_eq!(continued.list("built").len(), 12 - done.len());
-    let now = world.outputs();
-    assert!(done.iter().all(|(name, before)| now[name] == *before));
+    continues(&world, &done);
+}
+
+#[test]
+fn a_build_that_is_killed_with_all_its_processes_continues() {
+    let world = long_world();
+    let build = world.command();
+    // The end of a pid namespace is as sudden as that of a machine, and takes tup along.
+    let mut child = Command::new("unshare")
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(build.get_program())
+        .args(build.get_args())
+        .args(["--jobs", "1"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    await_outputs(&world, 3);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let mut done = world.outputs();
+    done.retain(|name, _| !name.contains("unfinished"));
+    assert!((3..12).contains(&done.len()), "{:?}", done.keys());
+    continues(&world, &done);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the scenarios share: a collection on disk beside its profiles, brought into a world and pulled out of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use contract::status::Report;
@@ -57,12 +57,17 @@ impl Bench {
         ])
     }
 
-    /// What was pulled, without the note that `vibes pull` keeps beside it.
+    /// What was pulled.
     pub(crate) fn pulled(&self) -> Result<Tree> {
-        let mut pulled = tree::read(&self.out)?;
-        pulled.remove(".vibes.json").context("`vibes pull` leaves a note of what it pulled")?;
-        Ok(pulled)
+        pulled_into(&self.out)
     }
+}
+
+/// What was pulled into a directory, without the note that `vibes pull` keeps there.
+pub(crate) fn pulled_into(out: &Path) -> Result<Tree> {
+    let mut pulled = tree::read(out)?;
+    pulled.remove(".vibes.json").context("`vibes pull` leaves a note of what it pulled")?;
+    Ok(pulled)
 }
 
 /// What the current release's build did, over all shards.

@@ -13,10 +13,12 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pivot_root};
 use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGCHLD, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// What the host has under these names is not shown: they are made for every instance. `/root` is among them because the
 /// credentials in a person's `~/.aws` would win over the instance's role.
@@ -65,13 +67,10 @@ pub(super) struct Spec {
     pub(super) environment: BTreeMap<String, String>,
 }
 
-/// Runs an instance from its spec, until its agent ends; fails if the agent did. Must be the first thing that the program
-/// does: no other thread may run, because signals are waited for on this one.
+/// Runs an instance from its spec, until its agent ends; fails if the agent did.
 pub fn run(spec: &Path) -> Result<()> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGCHLD);
-    signals.thread_block().context("cannot block signals")?;
+    // Handled, not blocked: the agent would inherit a mask, and never hear that it shall stop.
+    let mut signals = Signals::new([SIGTERM, SIGCHLD]).context("cannot handle signals")?;
     // Read before the instance has its own /proc: this is the number that the twin sees.
     let number = std::fs::read_link("/proc/self").context("cannot read /proc/self")?;
     ensure!(
@@ -90,7 +89,7 @@ pub fn run(spec: &Path) -> Result<()> {
         .read_line(&mut line)
         .context("cannot hear the twin")?;
     ensure!(!line.is_empty(), "the twin gave up on this instance");
-    let status = run_agent(&spec, &signals)?;
+    let status = run_agent(&spec, &mut signals)?;
     ensure!(status.success(), "the agent failed ({status})");
     Ok(())
 }
@@ -191,7 +190,7 @@ fn bind(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Runs the agent to its end, passes SIGTERM on to it, and reaps whatever else ends meanwhile.
-fn run_agent(spec: &Spec, signals: &SigSet) -> Result<ExitStatus> {
+fn run_agent(spec: &Spec, signals: &mut Signals) -> Result<ExitStatus> {
     let console = std::io::stderr();
     let mut agent = Command::new("/run/vibes/bin/vibes-agent");
     agent
@@ -203,7 +202,7 @@ fn run_agent(spec: &Spec, signals: &SigSet) -> Result<ExitStatus> {
     let agent = agent.spawn().context("cannot run vibes-agent")?;
     let agent = Pid::from_raw(agent.id().try_into().context("a process id is positive")?);
     loop {
-        if signals.wait().context("cannot wait for signals")? == Signal::SIGTERM {
+        if signals.wait().any(|signal| signal == SIGTERM) {
             kill(agent, Signal::SIGTERM).context("cannot stop the agent")?;
         }
         loop {

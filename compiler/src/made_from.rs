@@ -1,0 +1,72 @@
+//! What an output was made from, kept on the output itself, so that a build that was cut off knows what it had finished.
+//!
+//! tup writes to its database when a run ends: killed, it runs every job of that run again (measured with 0.7.11). Those
+//! whose output is there already, made by the same command from the same files, then only write their stamp.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use lofty::picture::Picture;
+use rustix::fs::{XattrFlags, getxattr, setxattr};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use crate::command::Job;
+
+/// Name of the extended attribute.
+const ATTRIBUTE: &str = "user.vibes.made-from";
+/// Its length in bytes: a SHA-256 and a size.
+const LENGTH: usize = 32 + 8;
+
+/// A digest over everything that decides an output's bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MadeFrom([u8; 32]);
+
+impl MadeFrom {
+    /// Of a job that reads this source and embeds these pictures. A source is known by its size and ctime, as for tup.
+    pub(crate) fn new(job: &Job, source: &Path, pictures: &[Picture]) -> Result<MadeFrom> {
+        let mut digest = Sha256::new();
+        let mut add = |part: &[u8]| {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        };
+        for argument in job.to_arguments() {
+            add(argument.as_bytes());
+        }
+        let file = fs::metadata(source).with_context(|| format!("looking at {}", source.display()))?;
+        add(format!("{} {} {}", file.size(), file.ctime(), file.ctime_nsec()).as_bytes());
+        for picture in pictures {
+            add(&[picture.pic_type().as_u8()]);
+            add(picture.data());
+        }
+        Ok(MadeFrom(digest.finalize().into()))
+    }
+
+    /// Whether this output is there, whole, and was made from the same.
+    pub(crate) fn is_of(&self, output: &Path) -> bool {
+        let mut found = [0; LENGTH];
+        let noted = getxattr(output, ATTRIBUTE, &mut found) == Ok(LENGTH);
+        noted && self.attribute(output).is_ok_and(|attribute| attribute == found)
+    }
+
+    /// Notes it on a finished output. A file system that keeps no attributes only loses the short cut.
+    pub(crate) fn note_on(&self, output: &Path) -> Result<()> {
+        let noting = || format!("noting what {} was made from", output.display());
+        let attribute = self.attribute(output).with_context(noting)?;
+        match setxattr(output, ATTRIBUTE, &attribute, XattrFlags::empty()) {
+            Err(Errno::NOTSUP) => Ok(()),
+            result => result.map_err(io::Error::from).with_context(noting),
+        }
+    }
+
+    /// The digest, and the output's size: who cuts a file leaves its attributes.
+    fn attribute(&self, output: &Path) -> io::Result<[u8; LENGTH]> {
+        let mut attribute = [0; LENGTH];
+        attribute[..32].copy_from_slice(&self.0);
+        attribute[32..].copy_from_slice(&fs::metadata(output)?.size().to_be_bytes());
+        Ok(attribute)
+    }
+}
