@@ -46,8 +46,7 @@ pub(crate) async fn run(cloud: &Cloud, options: &Run) -> Result<()> {
     };
     let served = pull::pull(cloud, &places, &pull).await?;
     watch.lap("pull");
-    let again = format!("vibes --stack {} pull {}", cloud.stack, options.out.display());
-    summary::print_served(&served, &options.out, &again)?;
+    summary::print_served(&served, &options.out)?;
     summary::print_times(&watch.laps);
     Ok(())
 }

@@ -42,7 +42,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         }
         Command::Pull(options) => {
             let places = stacks::places(&cloud).await?;
-            pull::pull(&cloud, &places, &options).await.map(drop)
+            let served = pull::pull(&cloud, &places, &options).await?;
+            summary::print_served(&served, &options.out)
         }
         Command::Status => status::print(&cloud).await,
         Command::Run(options) => everything::run(&cloud, &options).await,

@@ -81,7 +81,7 @@ fn list(what: &str, lines: impl ExactSizeIterator<Item = String>) {
 }
 
 /// Says what is where, and how to fetch it again.
-pub(crate) fn print_served(served: &Served, out: &Path, again: &str) -> Result<()> {
+pub(crate) fn print_served(served: &Served, out: &Path) -> Result<()> {
     println!(
         "{} is served at {} and lies in {}:",
         served.release,
@@ -97,7 +97,8 @@ pub(crate) fn print_served(served: &Served, out: &Path, again: &str) -> Result<(
             url(served, profile)
         );
     }
-    println!("To pull it again: {again}");
+    let (from, to) = (url(served, "PROFILE"), out.join("PROFILE"));
+    println!("To pull it again: rsync -rt --delete {from} {}/", to.display());
     Ok(())
 }
 
