@@ -69,6 +69,13 @@ where
 
 /// The value as `T`, or `InvalidInput` with the path of the field that is wrong.
 pub(crate) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
+    // serde would take a list for a struct, field by field.
+    if !value.is_object() {
+        return Err(named(
+            Name::InvalidInput,
+            format!("expected an object such as {{}}, not {value}"),
+        ));
+    }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let problem = error.into_inner();
@@ -94,6 +101,12 @@ mod tests {
             fault.to_string(),
             "field \"build\": invalid type: integer `7`, expected a string"
         );
+    }
+
+    #[test]
+    fn a_list_is_no_input() {
+        let fault = parse::<contract::input::Input>(json!([])).unwrap_err();
+        assert_eq!(fault.to_string(), "expected an object such as {}, not []");
     }
 
     #[test]

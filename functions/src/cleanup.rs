@@ -14,7 +14,7 @@ use crate::control::{self, Released};
 use crate::fault::{Fault, named};
 use crate::store::Stored;
 use crate::tagging::{Tags, held};
-use crate::{Aws, checkpoint, instances, ownership, releases, snapshots, store, tagging, times, volumes};
+use crate::{Aws, checkpoint, instances, ownership, prune, store, tagging, times, volumes};
 
 /// Rounds before clean-up counts as stuck. With a first wait of 15 s they last 17 hours, since waits grow: longer than
 /// the first snapshot of a volume of many TiB. As events (9 a round) they leave most of a history to the polls.
@@ -52,10 +52,8 @@ pub async fn handle(aws: &Aws, input: CleanupInput) -> Result<CleanupOutput, Fau
         end_volumes(aws, &input.build, plan.as_ref().filter(|_| mine), &mut step).await?;
     }
     if step.remaining.is_empty() {
-        let found = snapshots::find(aws, &Tags::build(aws, &input.build)).await?;
-        let needed = releases::needed_snapshots(aws).await?;
-        step.removed
-            .extend(snapshots::delete_unneeded(aws, &found, &needed).await?);
+        // Of all builds if this is the owner: its checkpoint may have replaced an older one.
+        step.removed.extend(prune::unneeded_snapshots(aws, &input.build).await?);
     }
     if step.remaining.is_empty() {
         release_control(aws, &input).await?;

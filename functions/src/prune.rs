@@ -7,13 +7,12 @@ use contract::serve::Desired;
 use contract::tags;
 
 use crate::tagging::Tags;
-use crate::{Aws, releases, snapshots, store};
+use crate::{Aws, ownership, releases, snapshots, store};
 
 /// Keeps the current release, the one that is served and the newest others; deletes what none of them needs.
 ///
-/// Objects first, snapshots after: a release never names what is gone. Only the owner of control calls this, so no other
-/// build's snapshots can be about to be named.
-pub(crate) async fn prune(aws: &Aws) -> Result<()> {
+/// Objects first, snapshots after: a release never names what is gone. `build` is the owner of control.
+pub(crate) async fn prune(aws: &Aws, build: &str) -> Result<()> {
     let all = releases::all(aws).await?;
     let current = releases::current_name(aws).await?;
     let desired: Option<Desired> = store::find(aws, objects::SERVE_DESIRED).await?;
@@ -26,11 +25,22 @@ pub(crate) async fn prune(aws: &Aws) -> Result<()> {
             Fate::Forget => store::delete(aws, &key).await?,
         }
     }
-    let needed = releases::needed_snapshots(aws).await?;
-    let mut found = snapshots::find(aws, &Tags::stack(aws)).await?;
-    found.retain(|snapshot| snapshots::tag(snapshot, tags::KIND).is_some());
-    snapshots::delete_unneeded(aws, &found, &needed).await?;
+    unneeded_snapshots(aws, build).await?;
     Ok(())
+}
+
+/// Deletes the snapshots that no kept release and no checkpoint names: of all builds if this one owns control, else only
+/// its own. Gives their ids.
+pub(crate) async fn unneeded_snapshots(aws: &Aws, build: &str) -> Result<Vec<String>> {
+    let mut found = snapshots::find(aws, &Tags::stack(aws)).await?;
+    // Asked after looking: what was found under this owner belongs to no later one, which has yet to name its own.
+    let owner = ownership::look(aws).await?.owner;
+    found.retain(|snapshot| {
+        let of = snapshots::tag(snapshot, tags::BUILD);
+        of.is_some() && (of == Some(build) || owner.as_deref() == Some(build))
+    });
+    let needed = releases::needed_snapshots(aws).await?;
+    snapshots::delete_unneeded(aws, &found, &needed).await
 }
 
 /// What becomes of a release.

@@ -31,7 +31,7 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     check_snapshots(aws, &pairs).await?;
     if plan.input.only == Some(Only::Sync) {
         keep_as_checkpoint(aws, &plan, pairs).await?;
-        prune::prune(aws).await?;
+        prune::prune(aws, &plan.build).await?;
         return Ok(PublishOutput {
             release: None,
             failure: None,
@@ -52,7 +52,7 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     }
     // What it kept is part of the release now, or was given up by `fresh`.
     store::delete(aws, objects::CHECKPOINT).await?;
-    prune::prune(aws).await?;
+    prune::prune(aws, &plan.build).await?;
     Ok(PublishOutput {
         release: Some(plan.build),
         failure: None,
