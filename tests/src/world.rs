@@ -336,7 +336,7 @@ impl Drop for World {
 fn start_twin(dir: &Path) -> Result<Child> {
     let log = std::fs::File::create(dir.join("twin.log"))?;
     Command::new(program("vibes-twin"))
-        .args(["start", "--until-eof", "--port", "0"])
+        .args(["start", "--until-eof", "--wait-scale", "0.2"])
         .args(["--agent-env", "VIBES_STATUS_SECONDS=1"])
         .arg("--state")
         .arg(dir.join("twin"))

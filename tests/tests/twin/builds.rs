@@ -66,7 +66,9 @@ impl Bench {
 /// What was pulled into a directory, without the note that `vibes pull` keeps there.
 pub(crate) fn pulled_into(out: &Path) -> Result<Tree> {
     let mut pulled = tree::read(out)?;
-    pulled.remove(".vibes.json").context("`vibes pull` leaves a note of what it pulled")?;
+    pulled
+        .remove(".vibes.json")
+        .context("`vibes pull` leaves a note of what it pulled")?;
     Ok(pulled)
 }
 

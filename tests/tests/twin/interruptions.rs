@@ -88,7 +88,10 @@ async fn finished_tracks_were_not_encoded_again(world: &World) -> Result<()> {
     let built = report_of_release(world).await?.built.len();
     assert!(built > 0, "the cut came before the end");
     let most = ENCODES - BEFORE as usize;
-    assert!(built <= most, "{built} of {ENCODES} encodes after the cut, although {BEFORE} were finished before it");
+    assert!(
+        built <= most,
+        "{built} of {ENCODES} encodes after the cut, although {BEFORE} were finished before it"
+    );
     Ok(())
 }
 
@@ -98,7 +101,11 @@ async fn the_release_equals_an_undisturbed_one(world: &World, bench: &Bench) -> 
     world.vibes(&["pull", resumed.to_str().context("UTF-8")?])?;
     let fresh = world.start_build(json!({"force": true, "fresh": true})).await?;
     assert_eq!(world.ended(&fresh).await?.status.as_str(), "SUCCEEDED");
-    assert_eq!(report_of_release(world).await?.built.len(), ENCODES, "from blank volumes");
+    assert_eq!(
+        report_of_release(world).await?.built.len(),
+        ENCODES,
+        "from blank volumes"
+    );
     world.vibes(&["pull", undisturbed.to_str().context("UTF-8")?])?;
     let (resumed, undisturbed) = (pulled_into(&resumed)?, pulled_into(&undisturbed)?);
     assert_eq!(resumed.len(), ENCODES);

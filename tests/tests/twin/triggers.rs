@@ -90,17 +90,9 @@ async fn a_console_start_during_a_build_is_queued_and_its_wish_is_built(world: &
     let seq = world.idle().await?.seq;
     assert_eq!(world.ended(&running).await?.status.as_str(), "SUCCEEDED");
     let wish = contract::control::build_name(seq);
-    let arn = running
-        .replace(":execution:", ":execution:")
-        .rsplit_once(':')
-        .context("an ARN")?
-        .0
-        .to_owned();
-    assert_eq!(
-        world.ended(&format!("{arn}:{wish}")).await?.status.as_str(),
-        "SUCCEEDED",
-        "its wish ran as {wish}"
-    );
+    let executions = running.rsplit_once(':').context("an ARN")?.0;
+    let ended = world.ended(&format!("{executions}:{wish}")).await?;
+    assert_eq!(ended.status.as_str(), "SUCCEEDED", "its wish ran as {wish}");
     Ok(())
 }
 
