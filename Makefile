@@ -38,7 +38,10 @@ doc: ## Make the documentation of our crates (target/doc), warnings as errors
 check: lint test ## What CI runs: lint, test, and a tree that is clean afterwards
 	@scripts/clean-tree
 
+measure: setup ## Measure a full, an incremental and an up-to-date run of the sample, as Markdown; forgets the local cloud
+	@scripts/measure
+
 requirements: setup ## Pin the Python programs of requirements.in anew
 	@scripts/requirements
 
-.PHONY: help setup build run stop clean-twin env test lint doc check requirements
+.PHONY: help setup build run stop clean-twin env test lint doc check measure requirements

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -37,10 +38,10 @@ impl Code {
         Self::new(project, functions, None)
     }
 
-    /// For a twin: zips that hold nothing but the way to the program, which is kept under its hash in `keep`.
+    /// For a twin: zips that hold nothing but the way to the program, which is kept under the time of its making in `keep`.
     ///
-    /// So a deploy does not copy eleven programs of 60 MB, and a program that is built anew does not change under a
-    /// deployed function.
+    /// So a deploy neither copies nor reads eleven programs of 60 MB, and a program that is built anew does not change
+    /// under a deployed function.
     pub(crate) fn in_place(project: &Path, programs: &Path, keep: &Path) -> Result<Self> {
         fs::create_dir_all(keep).with_context(|| format!("creating {}", keep.display()))?;
         let keep = keep.canonicalize()?;
@@ -48,8 +49,9 @@ impl Code {
         let mut kept = Vec::new();
         for name in functions_of(project)? {
             let program = programs.join(&name);
-            let bytes = read(&program).context("build it: cargo build --workspace")?;
-            let as_name = format!("{name}-{}", &hex::encode(Sha256::digest(&bytes))[..16]);
+            let made = fs::metadata(&program)
+                .with_context(|| format!("{} is not there; build it: cargo build --workspace", program.display()))?;
+            let as_name = format!("{name}-{}-{}", made.mtime(), made.mtime_nsec());
             let path = keep.join(&as_name);
             if !path.exists() {
                 // A linker writes a new file, so that the link keeps what it names now.

@@ -56,6 +56,8 @@ pub struct Call {
     pub service: String,
     /// Action, as AWS names it.
     pub action: String,
+    /// Who called: `root`, or a role and what has it (`ROLE/FUNCTION`, `ROLE/i-...`).
+    pub caller: String,
 }
 
 impl World {
