@@ -42,6 +42,7 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
     let collection = place.collection();
     let source = collection.join(folder).join(&job.source);
     let (_, kind) = source::of(&job.source).context("the source is no audio")?;
+    source::check(&source, kind)?;
     let outputs = place.layout.outputs(&place.profile);
     let output = output(folder, &job.source, &job.extension);
 

@@ -1,7 +1,13 @@
-//! The kinds of source audio, by their file name's extension.
+//! The kinds of source audio: named by the file's extension, confirmed by its first bytes.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::refused::Refused;
 
 /// How a source holds its samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +31,37 @@ const EXTENSIONS: &[(&str, Kind)] = &[
     ("flac", Kind::Flac),
     ("oga", Kind::OggFlac),
 ];
+
+impl Kind {
+    /// What a file of this kind may begin with, and what stands at byte 8 then. A FLAC file may have an ID3 tag in front.
+    fn beginnings(self) -> &'static [(&'static [u8], &'static [u8])] {
+        match self {
+            Kind::Wave => &[(b"RIFF", b"WAVE"), (b"RF64", b"WAVE")],
+            Kind::Aiff => &[(b"FORM", b"AIFF"), (b"FORM", b"AIFC")],
+            Kind::Flac => &[(b"fLaC", b""), (b"ID3", b"")],
+            Kind::OggFlac => &[(b"OggS", b"")],
+        }
+    }
+}
+
+/// Refuses a file that does not begin as its extension says: `lame` and `oggenc` would take its bytes for samples.
+///
+/// # Errors
+/// A [`Refused`], or the file cannot be read.
+pub(crate) fn check(path: &Path, kind: Kind) -> Result<()> {
+    let mut head = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(12).read_to_end(&mut head))
+        .with_context(|| format!("reading {}", path.display()))?;
+    let begins = |(first, second): &(&[u8], &[u8])| {
+        head.starts_with(first) && head.get(8..).is_some_and(|rest| rest.starts_with(second))
+    };
+    if kind.beginnings().iter().any(begins) {
+        return Ok(());
+    }
+    let reason = "its content is not what its extension says";
+    Err(Refused::new(reason, "replace the file, or give it its right extension").into())
+}
 
 /// The base name and kind of a file that is source audio; none for anything else.
 pub(crate) fn of(name: &OsStr) -> Option<(&OsStr, Kind)> {

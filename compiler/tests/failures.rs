@@ -21,7 +21,7 @@ fn a_failing_track_keeps_its_older_output() {
     world.build_well();
     let before = world.outputs();
 
-    world.write("01.wav", "no sound");
+    world.write("01.wav", "RIFF....WAVE and no sound");
     for _ in 0..2 {
         let built = world.build();
         assert!(!built.success);
@@ -37,6 +37,24 @@ fn a_failing_track_keeps_its_older_output() {
     world.build();
     fs::remove_file(world.source("01.wav")).unwrap();
     assert_eq!(world.build_well().list("removed"), ["home/01.flac"]);
+}
+
+#[test]
+fn no_encoder_takes_what_is_no_audio_for_samples() {
+    let world = World::new();
+    for (profile, encoder) in [("car", "lame"), ("phone", "opusenc"), ("radio", "oggenc")] {
+        world.profile(profile, &format!("CONFIG_ENCODER={encoder}\n"));
+    }
+    for (number, name) in ["01.wav", "02.aiff", "03.flac"].into_iter().enumerate() {
+        world.write(name, vec![number as u8 + 65; 10_000]);
+    }
+    world.write("04.wave", "");
+    let built = world.build();
+    let failed = built.report["failed"].as_array().unwrap();
+    assert_eq!(failed.len(), 4 * 4, "{failed:?}");
+    let reason = "its content is not what its extension says";
+    assert!(failed.iter().all(|failure| failure["reason"] == reason), "{failed:?}");
+    assert_eq!(built.list("built"), Vec::<String>::new());
 }
 
 #[test]
