@@ -5,7 +5,7 @@ use aws_sdk_ec2::types::{Instance, Volume};
 use contract::fault::Name;
 use contract::objects;
 use contract::plan::Plan;
-use contract::release::{Checkpoint, Release};
+use contract::release::Checkpoint;
 use contract::status::{Final, Status};
 use contract::steps::{CleanupInput, CleanupOutput};
 use contract::tags;
@@ -14,7 +14,7 @@ use crate::control::{self, Released};
 use crate::fault::{Fault, named};
 use crate::store::Stored;
 use crate::tagging::{Tags, held};
-use crate::{Aws, checkpoint, instances, ownership, prune, store, tagging, times, volumes};
+use crate::{Aws, checkpoint, instances, ownership, prune, releases, store, tagging, times, volumes};
 
 /// Rounds before clean-up counts as stuck. With a first wait of 15 s they last 17 hours, since waits grow: longer than
 /// the first snapshot of a volume of many TiB. As events (9 a round) they leave most of a history to the polls.
@@ -166,9 +166,10 @@ async fn ours(aws: &Aws, found: Vec<Volume>) -> Result<Vec<Volume>> {
     Ok(ours)
 }
 
-/// A release or the checkpoint holds the build's work already.
+/// The current release or the checkpoint holds the build's work already. A release object alone does not: publish may be
+/// about to take it back.
 async fn published(aws: &Aws, build: &str) -> Result<bool> {
-    if store::find::<Release>(aws, &objects::release(build)).await?.is_some() {
+    if releases::current_name(aws).await?.as_deref() == Some(build) {
         return Ok(true);
     }
     let checkpoint: Option<Checkpoint> = store::find(aws, objects::CHECKPOINT).await?;

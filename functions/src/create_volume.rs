@@ -31,8 +31,10 @@ pub async fn handle(aws: &Aws, input: CreateVolumeInput) -> Result<CreateVolumeO
     {
         Some(InstanceStateName::Running) => attached(aws, &input, &volume).await?,
         Some(InstanceStateName::Pending) => return Err(not_ready(format!("{} is starting", input.instance)).into()),
+        // EC2 may not know yet what it has just launched; what has ended it knows for an hour.
+        None => return Err(not_ready(format!("{} is not known yet", input.instance)).into()),
         // It is gone: the poll says so and another attempt follows, so this is no failure of the shard.
-        _ => return Ok(output),
+        Some(_) => return Ok(output),
     }
     let job = VolumeJob {
         volume: output.volume.clone(),

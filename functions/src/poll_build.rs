@@ -34,7 +34,10 @@ pub async fn handle(aws: &Aws, input: PollBuildInput) -> Result<PollBuildOutput,
     if output.state == AttemptState::Lost
         && let Some(failure) = &mut output.failure
     {
-        failure.cause = format!("{}; {}", failure.cause, instances::console(aws, &input.instance).await?);
+        // Only for people: that it cannot be read must not decide what happens next.
+        let console = instances::console(aws, &input.instance).await;
+        let console = console.unwrap_or_else(|error| format!("its console cannot be read: {error:#}"));
+        failure.cause = format!("{}; {console}", failure.cause);
     }
     Ok(output)
 }

@@ -24,12 +24,20 @@ pub(crate) async fn current_name(aws: &Aws) -> Result<Option<String>> {
     parameter(aws, &parameters::release(&aws.settings.prefix)).await
 }
 
-/// The current release; none before the first.
+/// The current release; none before the first, and none when the parameter is from an installation of this name that
+/// was deleted: its state bucket was another one.
 pub(crate) async fn current(aws: &Aws) -> Result<Option<Release>> {
-    match current_name(aws).await? {
-        Some(name) => Ok(Some(store::read(aws, &objects::release(&name)).await?)),
-        None => Ok(None),
+    let Some(name) = current_name(aws).await? else {
+        return Ok(None);
+    };
+    let release = store::find(aws, &objects::release(&name)).await?;
+    if release.is_none() {
+        tracing::warn!(
+            release = name,
+            "the current release has no object: as if there were none"
+        );
     }
+    Ok(release)
 }
 
 /// Makes a release the current one.
