@@ -64,20 +64,18 @@ fn flac(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
 
 fn vorbis(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
     let mut file = OpenOptions::new().read(true).open(path)?;
-    let mut comments = VorbisFile::read_from(&mut file, ParseOptions::new())?
-        .vorbis_comments()
-        .clone();
-    add_comments(&mut comments, tags);
-    add_pictures(&mut comments, pictures)?;
-    comments.save_to_path(path, options())?;
-    Ok(())
+    let file = VorbisFile::read_from(&mut file, ParseOptions::new())?;
+    ogg(path, file.vorbis_comments().clone(), tags, pictures)
 }
 
 fn opus(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
     let mut file = OpenOptions::new().read(true).open(path)?;
-    let mut comments = OpusFile::read_from(&mut file, ParseOptions::new())?
-        .vorbis_comments()
-        .clone();
+    let file = OpusFile::read_from(&mut file, ParseOptions::new())?;
+    ogg(path, file.vorbis_comments().clone(), tags, pictures)
+}
+
+/// Completes the comments that an Ogg file has.
+fn ogg(path: &Path, mut comments: VorbisComments, tags: &Tags, pictures: &[Picture]) -> Result<()> {
     add_comments(&mut comments, tags);
     add_pictures(&mut comments, pictures)?;
     comments.save_to_path(path, options())?;

@@ -43,8 +43,6 @@ pub struct World {
     pub sfn: aws_sdk_sfn::Client,
     /// SSM of the twin.
     pub ssm: aws_sdk_ssm::Client,
-    /// EC2 of the twin.
-    pub ec2: aws_sdk_ec2::Client,
 }
 
 /// One call as the twin's proxy recorded it.
@@ -86,7 +84,6 @@ impl World {
             ),
             sfn: aws_sdk_sfn::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
-            ec2: aws_sdk_ec2::Client::new(&config),
             sources_bucket: String::new(),
             state_bucket: String::new(),
             pipeline: String::new(),
