@@ -7,6 +7,9 @@ use http::request::Parts;
 use http::{Method, header};
 use serde_json::Value;
 
+use crate::iam::Need;
+use crate::needs;
+
 /// A recognised call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
@@ -22,6 +25,8 @@ pub struct Call {
     pub parameters: BTreeMap<String, String>,
     /// What the request names: ids, `bucket/key`, names of functions, parameters, machines.
     pub resources: Vec<String>,
+    /// What the caller must be allowed to do, if that is known; EC2 works out its own.
+    pub needs: Option<Vec<Need>>,
 }
 
 /// A service's wire protocol, as far as errors differ.
@@ -42,7 +47,13 @@ pub enum Protocol {
 /// Whether the body must be read to recognise the call. Everything else streams.
 pub fn is_told_by_its_body(parts: &Parts) -> bool {
     let form = header(parts, header::CONTENT_TYPE.as_str()).starts_with("application/x-www-form-urlencoded");
-    form || parts.headers.contains_key("x-amz-target")
+    form || parts.headers.contains_key("x-amz-target") || names_many_objects(parts)
+}
+
+/// S3's DeleteObjects.
+fn names_many_objects(parts: &Parts) -> bool {
+    let mut names = parts.uri.query().unwrap_or_default().split('&');
+    parts.method == Method::POST && names.any(|name| name == "delete" || name == "delete=")
 }
 
 impl Call {
@@ -63,6 +74,7 @@ impl Call {
             protocol: Protocol::Rest,
             parameters: BTreeMap::new(),
             resources: Vec::new(),
+            needs: None,
         };
         if !target.is_empty() {
             call.protocol = Protocol::Json;
@@ -94,6 +106,7 @@ impl Call {
         } else {
             (call.action, call.resources) = rest_action(&parts.method, parts.uri.path());
         }
+        call.needs = needs::of(&call, parts, body);
         call
     }
 }
@@ -165,7 +178,8 @@ fn query_resources(parameters: &BTreeMap<String, String>) -> Vec<String> {
     named.map(|(_, value)| value.clone()).collect()
 }
 
-fn bucket_and_key(path: &str) -> (String, String) {
+/// Bucket and key of a path, decoded.
+pub(crate) fn bucket_and_key(path: &str) -> (String, String) {
     let decode = |text: &str| {
         // Only `+` differs between a path and a form.
         let pairs: Result<Vec<(String, String)>, _> =

@@ -204,6 +204,7 @@ mod tests {
             protocol: Protocol::Ec2,
             parameters: Default::default(),
             resources: vec!["vol-1".into()],
+            needs: None,
         }
     }
 

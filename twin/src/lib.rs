@@ -4,8 +4,8 @@
 //! One twin is one process tree in a pid and mount namespace of its own, so that its end, however it comes, ends every
 //! process, mount and loop device it made. Inside, from the endpoint down:
 //!
-//! - [`proxy`] is the endpoint. It names every call ([`call`], [`callers`]), lets [`faults`] spoil it, notes it in
-//!   [`record`], and answers it: `/_twin/` by [`control`], the EC2 calls of the closed list by [`ec2`], all others by
+//! - [`proxy`] is the endpoint. It names every call ([`call`], [`callers`]), lets [`faults`] spoil it, refuses what the
+//!   caller's role may not do ([`needs`], [`iam`]), notes it in [`record`], and answers it: `/_twin/` by [`control`], the EC2 calls of the closed list by [`ec2`], all others by
 //!   the [`base`].
 //! - [`ec2`] keeps ids, states, tags and client tokens as AWS does, and tells [`machine`] what to make real.
 //! - [`base`] is MiniStack, run as a child with a clean environment; nothing else knows what stands there.
@@ -17,8 +17,10 @@ pub mod callers;
 pub mod control;
 pub mod ec2;
 pub mod faults;
+pub mod iam;
 pub mod life;
 pub mod machine;
+pub mod needs;
 pub mod port;
 pub mod proxy;
 pub mod record;
