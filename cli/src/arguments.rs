@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "vibes", version)]
 pub struct Arguments {
-    /// Which installation, and how to reach it.
+    /// Which installation.
     #[command(flatten)]
     pub installation: Installation,
     /// What to do.
@@ -18,28 +18,26 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// Which installation, and how to reach it.
+/// Which installation.
 #[derive(Debug, Args)]
 pub struct Installation {
     /// Name of the installation: of its main stack, and of its parameters' prefix `/NAME`.
     #[arg(long, default_value = "vibes", env = "VIBES_STACK", global = true)]
     pub stack: String,
-    /// The AWS command line program.
-    #[arg(
-        long,
-        default_value = "aws",
-        env = "VIBES_AWS",
-        value_name = "PROGRAM",
-        global = true
-    )]
-    pub aws: PathBuf,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Bring functions, state machines, templates and profiles into the account.
-    Deploy(Deploy),
+    Deploy {
+        /// What to deploy.
+        #[command(flatten)]
+        options: Deploy,
+        /// Show what would change in each stack, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Make the sources bucket a mirror of a directory: what changed goes up, what is gone is deleted.
     Upload {
         /// Directory of the collection.

@@ -1,9 +1,6 @@
 //! One installation and the clients to reach it.
 
-use std::path::PathBuf;
-use std::process::Stdio;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use serde::de::DeserializeOwned;
@@ -18,6 +15,8 @@ pub(crate) struct Cloud {
     pub(crate) prefix: String,
     /// AWS region.
     pub(crate) region: String,
+    /// Stacks.
+    pub(crate) cfn: aws_sdk_cloudformation::Client,
     /// Object storage.
     pub(crate) s3: aws_sdk_s3::Client,
     /// State machines.
@@ -28,14 +27,16 @@ pub(crate) struct Cloud {
     pub(crate) ec2: aws_sdk_ec2::Client,
     /// Who we are.
     pub(crate) sts: aws_sdk_sts::Client,
-    aws: PathBuf,
 }
 
 impl Cloud {
     /// Reads region, credentials and endpoint from the environment. Nothing is called yet.
     pub(crate) async fn open(installation: &Installation) -> Result<Self> {
         let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        let region = config.region().context("no region: set AWS_REGION")?.to_string();
+        let region = config
+            .region()
+            .context("no region: say which, as in export AWS_REGION=eu-central-1")?
+            .to_string();
         let s3 = aws_sdk_s3::config::Builder::from(&config)
             // Names of buckets below an IP address do not resolve.
             .force_path_style(config.endpoint_url().is_some())
@@ -44,34 +45,13 @@ impl Cloud {
             stack: installation.stack.clone(),
             prefix: format!("/{}", installation.stack),
             region,
+            cfn: aws_sdk_cloudformation::Client::new(&config),
             s3: aws_sdk_s3::Client::from_conf(s3),
             sfn: aws_sdk_sfn::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
             ec2: aws_sdk_ec2::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
-            aws: installation.aws.clone(),
         })
-    }
-
-    /// Runs the AWS command line program and returns what it printed. Its error output is in our error.
-    pub(crate) async fn aws(&self, arguments: &[&str]) -> Result<Vec<u8>> {
-        let output = tokio::process::Command::new(&self.aws)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .with_context(|| {
-                format!(
-                    "starting {}: is the AWS command line program installed (make setup)?",
-                    self.aws.display()
-                )
-            })?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("aws {}: {}", arguments[..2.min(arguments.len())].join(" "), said.trim());
-        }
-        Ok(output.stdout)
     }
 
     /// A JSON object of a bucket; none if it is not there.

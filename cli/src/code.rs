@@ -1,4 +1,4 @@
-//! Functions and state machines on their way into the code bucket, under a version made from their content.
+//! Functions, state machines and nested templates on their way into the code bucket, under a version made from their content.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 
+use crate::account::Account;
 use crate::cloud::Cloud;
 
 /// Everything that is put into the code bucket: key below `KIND/VERSION/` -> bytes.
@@ -22,6 +23,7 @@ pub(crate) struct Code {
     pub(crate) version: String,
     functions: BTreeMap<String, Vec<u8>>,
     state_machines: BTreeMap<String, Vec<u8>>,
+    templates: BTreeMap<String, Vec<u8>>,
     /// In a twin: where the functions' programs lie, and under which names.
     programs: Option<(PathBuf, Vec<String>)>,
 }
@@ -70,16 +72,10 @@ impl Code {
         functions: BTreeMap<String, Vec<u8>>,
         programs: Option<(PathBuf, Vec<String>)>,
     ) -> Result<Self> {
-        let mut state_machines = BTreeMap::new();
-        for path in files(&project.join("statemachines"), ".asl.json")? {
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .context("a state machine without a name")?;
-            state_machines.insert(name.to_owned(), read(&path)?);
-        }
+        let state_machines = texts(&project.join("statemachines"), ".asl.json")?;
+        let templates = texts(&project.join("cfn"), ".yaml")?;
         let mut hash = Sha256::new();
-        for (name, bytes) in functions.iter().chain(&state_machines) {
+        for (name, bytes) in functions.iter().chain(&state_machines).chain(&templates) {
             hash.update(name);
             hash.update(Sha256::digest(bytes));
         }
@@ -88,24 +84,38 @@ impl Code {
             version,
             functions,
             state_machines,
+            templates,
             programs,
         })
     }
 
     fn objects(&self) -> impl Iterator<Item = (String, &Vec<u8>)> {
-        let version = &self.version;
-        let functions = self
-            .functions
-            .iter()
-            .map(move |(name, bytes)| (format!("functions/{version}/{name}"), bytes));
-        let machines = self.state_machines.iter();
-        functions.chain(machines.map(move |(name, bytes)| (format!("statemachines/{version}/{name}"), bytes)))
+        let kinds = [
+            ("functions", &self.functions),
+            ("statemachines", &self.state_machines),
+            ("templates", &self.templates),
+        ];
+        kinds.into_iter().flat_map(move |(kind, files)| {
+            files
+                .iter()
+                .map(move |(name, bytes)| (format!("{kind}/{}/{name}", self.version), bytes))
+        })
     }
 
     /// Puts what is not there yet.
     pub(crate) async fn put(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
+        self.put_below(cloud, bucket, "").await
+    }
+
+    /// The same for the templates alone.
+    pub(crate) async fn put_templates(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
+        self.put_below(cloud, bucket, "templates/").await
+    }
+
+    async fn put_below(&self, cloud: &Cloud, bucket: &str, prefix: &str) -> Result<()> {
         let there = keys(cloud, bucket).await?;
-        let missing = self.objects().filter(|(key, _)| !there.contains(key));
+        let wanted = self.objects().filter(|(key, _)| key.starts_with(prefix));
+        let missing = wanted.filter(|(key, _)| !there.contains(key));
         stream::iter(missing)
             .map(|(key, bytes)| async move {
                 let put = cloud
@@ -128,7 +138,11 @@ impl Code {
     /// back to, and that is this one now.
     pub(crate) async fn remove_others(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
         let ours: Vec<String> = self.objects().map(|(key, _)| key).collect();
-        let code = |key: &String| key.starts_with("functions/") || key.starts_with("statemachines/");
+        let code = |key: &String| {
+            ["functions/", "statemachines/", "templates/"]
+                .iter()
+                .any(|kind| key.starts_with(kind))
+        };
         let others: Vec<String> = keys(cloud, bucket).await?.into_iter().filter(code).collect();
         let others: Vec<_> = others.into_iter().filter(|key| !ours.contains(key)).collect();
         for keys in others.chunks(1000) {
@@ -161,22 +175,27 @@ impl Code {
     }
 }
 
+/// The name of the bucket that code is put into.
+pub(crate) fn bucket_name(cloud: &Cloud, account: &Account) -> String {
+    format!("{}-code-{}-{}", cloud.stack, account.id, cloud.region)
+}
+
+/// The bucket is there, and ours to use.
+pub(crate) async fn bucket_exists(cloud: &Cloud, bucket: &str) -> Result<bool> {
+    match cloud.s3.head_bucket().bucket(bucket).send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("looking for the bucket {bucket}")),
+    }
+}
+
 /// The bucket that code is put into; made if it is not there.
 ///
 /// It is made here and not by a stack because the stacks are made from what it holds.
-pub(crate) async fn bucket(cloud: &Cloud) -> Result<String> {
-    let identity = cloud
-        .sts
-        .get_caller_identity()
-        .send()
-        .await
-        .context("asking who we are: are credentials set?")?;
-    let account = identity.account.context("AWS did not say which account this is")?;
-    let bucket = format!("{}-code-{account}-{}", cloud.stack, cloud.region);
-    match cloud.s3.head_bucket().bucket(&bucket).send().await {
-        Ok(_) => return Ok(bucket),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => (),
-        Err(error) => return Err(error).with_context(|| format!("looking for the bucket {bucket}")),
+pub(crate) async fn bucket(cloud: &Cloud, account: &Account) -> Result<String> {
+    let bucket = bucket_name(cloud, account);
+    if bucket_exists(cloud, &bucket).await? {
+        return Ok(bucket);
     }
     // The oldest region is the one that must not be named.
     let place = (cloud.region != "us-east-1").then(|| {
@@ -224,6 +243,16 @@ fn functions_of(project: &Path) -> Result<Vec<String>> {
         project.display()
     );
     Ok(names)
+}
+
+/// File name -> content of the files of a directory whose names end so.
+fn texts(dir: &Path, end: &str) -> Result<BTreeMap<String, Vec<u8>>> {
+    let named = files(dir, end)?.into_iter().map(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.with_context(|| format!("{} is not UTF-8", path.display()))?;
+        Ok((name.to_owned(), read(&path)?))
+    });
+    named.collect()
 }
 
 /// The files of a directory whose names end so, sorted.

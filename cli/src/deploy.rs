@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use futures::{join, try_join};
 use tokio::sync::Mutex;
 
+use crate::account::Account;
 use crate::arguments::Deploy;
+use crate::changes::{self, Template};
 use crate::cloud::Cloud;
 use crate::code::{self, Code};
 use crate::memory::{Memory, made_from};
@@ -38,11 +40,12 @@ const TWIN_PARAMETERS: &[(&str, &str)] = &[
     ("WaitSeconds", "3"),
 ];
 
-/// A deployment in the making.
-struct Deployment<'a> {
+/// The stacks of an installation as they shall be, and what of them there is.
+pub(crate) struct Deployment<'a> {
     cloud: &'a Cloud,
-    templates: PathBuf,
+    options: &'a Deploy,
     bucket: String,
+    version: String,
     stacks: BTreeMap<String, Stack>,
     memory: Memory,
     /// Stacks that were deployed, with what they were made from; their new state is to be remembered.
@@ -50,46 +53,47 @@ struct Deployment<'a> {
 }
 
 /// Deploys what is not deployed yet and says where things are.
-pub(crate) async fn deploy(cloud: &Cloud, options: &Deploy) -> Result<Places> {
+pub(crate) async fn deploy(cloud: &Cloud, account: &Account, options: &Deploy) -> Result<Places> {
     let profiles = options.profiles.as_deref().map(profiles::read).transpose()?;
-    let programs = programs(options)?;
-    let code = match &options.twin {
-        Some(twin) => Code::in_place(&options.project, &programs, &twin.join("functions").join(&cloud.stack))?,
-        None => Code::packaged(&options.project, &options.functions)?,
-    };
-    let bucket = code::bucket(cloud).await?;
-    let (stacks, memory, ()) = try_join!(
-        stacks::list(cloud),
-        Memory::read(cloud, &bucket),
-        code.put(cloud, &bucket)
-    )?;
-    let templates = options.project.join("cfn");
-    let mut deployment = Deployment {
-        cloud,
-        templates,
-        bucket,
-        stacks,
-        memory,
-        made: Mutex::default(),
-    };
+    let code = code(cloud, options)?;
+    if options.twin.is_none() {
+        account.print(cloud);
+    }
+    let stacks = stacks::list(cloud).await?;
+    check(cloud, options, &stacks)?;
+    let bucket = code::bucket(cloud, account).await?;
+    let (memory, ()) = try_join!(Memory::read(cloud, &bucket), code.put(cloud, &bucket))?;
+    let mut deployment = Deployment::new(cloud, options, bucket, code.version.clone(), stacks, memory);
 
     let images = async {
-        if options.twin.is_some() {
-            image::describe_twin(cloud, &programs).await
-        } else {
-            Ok(())
+        match &options.twin {
+            Some(_) => image::describe_twin(cloud, &programs(options)?).await,
+            None => Ok(()),
         }
     };
     // Each is let come to its end, whatever becomes of the others: a deployment cut off in the middle is in the way.
-    let main = deployment.main(options, &code);
-    let results = join!(images, main, deployment.profiles(profiles.as_ref()));
-    deployment.remember().await?;
+    let results = join!(images, deployment.main(), deployment.profiles(profiles.as_ref()));
+    let mut changed = deployment.remember().await?;
     results.0.and(results.1).and(results.2)?;
     if let Some(profiles) = &profiles {
-        deployment.delete_profiles(profiles).await?;
+        changed |= deployment.delete_profiles(profiles).await?;
     }
     code.remove_others(cloud, &deployment.bucket).await?;
+    if !changed {
+        println!("deploy: nothing has changed");
+    }
     Places::of(deployment.stacks.get(&cloud.stack).context("the main stack is gone")?)
+}
+
+/// What is put into the code bucket.
+pub(crate) fn code(cloud: &Cloud, options: &Deploy) -> Result<Code> {
+    match &options.twin {
+        Some(twin) => {
+            let keep = twin.join("functions").join(&cloud.stack);
+            Code::in_place(&options.project, &programs(options)?, &keep)
+        }
+        None => Code::packaged(&options.project, &options.functions),
+    }
 }
 
 /// Where the programs of a twin are.
@@ -103,47 +107,99 @@ fn programs(options: &Deploy) -> Result<PathBuf> {
     }
 }
 
-impl Deployment<'_> {
-    /// The network, if none is given, and then everything that is in it.
-    async fn main(&self, options: &Deploy, code: &Code) -> Result<()> {
-        let mut parameters = BTreeMap::new();
-        if options.twin.is_some() {
+/// What must be said before anything is made.
+pub(crate) fn check(cloud: &Cloud, options: &Deploy, stacks: &BTreeMap<String, Stack>) -> Result<()> {
+    let given = |key: &str| options.parameters.iter().any(|(given, _)| given == key);
+    let main = stacks.get(&cloud.stack);
+    ensure!(
+        given("AllowedCidr")
+            || options.twin.is_some()
+            || main.is_some_and(|main| main.parameters.contains_key("AllowedCidr")),
+        "say who may pull, there is no default: --parameter AllowedCidr=203.0.113.7/32 (make deploy \
+         ALLOWED_CIDR=203.0.113.7/32)"
+    );
+    ensure!(
+        given("VpcId") == given("SubnetIds"),
+        "VpcId and SubnetIds belong together: give both, or none for a network of its own"
+    );
+    Ok(())
+}
+
+impl<'a> Deployment<'a> {
+    /// From what there is.
+    pub(crate) fn new(
+        cloud: &'a Cloud,
+        options: &'a Deploy,
+        bucket: String,
+        version: String,
+        stacks: BTreeMap<String, Stack>,
+        memory: Memory,
+    ) -> Self {
+        Self {
+            cloud,
+            options,
+            bucket,
+            version,
+            stacks,
+            memory,
+            made: Mutex::default(),
+        }
+    }
+
+    /// The network, if it is ours to make, and then everything that is in it.
+    async fn main(&self) -> Result<()> {
+        let network = match self.network() {
+            None => BTreeMap::new(),
+            Some(name) => {
+                let stack = match self.stack(&name, "vpc.yaml", &BTreeMap::new()).await? {
+                    Some(stack) => stack,
+                    None => stacks::find(self.cloud, &name)
+                        .await?
+                        .context("the network's stack is gone")?,
+                };
+                network_of(&stack)?
+            }
+        };
+        self.stack(&self.cloud.stack, "main.yaml", &self.main_parameters(network))
+            .await
+            .map(drop)
+    }
+
+    /// Name of the network's stack; none if the network is somebody else's: given now, or when main was made.
+    pub(crate) fn network(&self) -> Option<String> {
+        let name = format!("{}-vpc", self.cloud.stack);
+        let given = self.options.parameters.iter().any(|(key, _)| key == "VpcId");
+        let ours = self.stacks.contains_key(&name) || !self.main_has("VpcId");
+        (!given && ours).then_some(name)
+    }
+
+    fn main_has(&self, parameter: &str) -> bool {
+        let main = self.stacks.get(&self.cloud.stack);
+        main.is_some_and(|main| main.parameters.contains_key(parameter))
+    }
+
+    /// The parameters of the main stack that are not left as they are.
+    pub(crate) fn main_parameters(&self, network: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut parameters = network;
+        if self.options.twin.is_some() {
             parameters.extend(
                 TWIN_PARAMETERS
                     .iter()
                     .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
             );
         }
-        parameters.extend(options.parameters.iter().cloned());
-        if !parameters.contains_key("VpcId") {
-            let name = format!("{}-vpc", self.cloud.stack);
-            let stack = match self.stack(&name, "vpc.yaml", &BTreeMap::new()).await? {
-                Some(stack) => stack,
-                None => stacks::list(self.cloud)
-                    .await?
-                    .remove(&name)
-                    .context("the network's stack is gone")?,
-            };
-            for output in ["VpcId", "SubnetIds"] {
-                parameters.insert(output.to_owned(), stack.output(output)?);
-            }
-        }
+        parameters.extend(self.options.parameters.iter().cloned());
         parameters.insert("Prefix".to_owned(), self.cloud.prefix.clone());
         parameters.insert("CodeBucket".to_owned(), self.bucket.clone());
-        parameters.insert("CodeVersion".to_owned(), code.version.clone());
-        ensure!(
-            parameters.contains_key("AllowedCidr") || self.stacks.contains_key(&self.cloud.stack),
-            "say who may pull: --parameter AllowedCidr=203.0.113.7/32"
-        );
-        self.stack(&self.cloud.stack, "main.yaml", &parameters).await.map(drop)
+        parameters.insert("CodeVersion".to_owned(), self.version.clone());
+        parameters
     }
 
     async fn profiles(&self, profiles: Option<&BTreeMap<String, String>>) -> Result<()> {
         let deployed = profiles.into_iter().flatten().map(|(name, text)| async move {
-            let parameters = [("Name", name), ("Prefix", &self.cloud.prefix), ("ExtraConfig", text)];
-            let parameters = parameters.map(|(key, value)| (key.to_owned(), value.clone()));
             let stack = format!("{}{name}", self.profile_stacks());
-            self.stack(&stack, "profile.yaml", &BTreeMap::from(parameters)).await
+            self.stack(&stack, "profile.yaml", &self.profile_parameters(name, text))
+                .await
         });
         join_all(deployed)
             .await
@@ -151,70 +207,128 @@ impl Deployment<'_> {
             .try_for_each(|stack| stack.map(drop))
     }
 
-    fn profile_stacks(&self) -> String {
-        format!("{}-profile-", self.cloud.stack)
+    /// What the names of the profiles' stacks begin with.
+    pub(crate) fn profile_stacks(&self) -> String {
+        profile_stacks(self.cloud)
+    }
+
+    /// The parameters of a profile's stack.
+    pub(crate) fn profile_parameters(&self, name: &str, text: &str) -> BTreeMap<String, String> {
+        let parameters = [("Name", name), ("Prefix", &self.cloud.prefix), ("ExtraConfig", text)];
+        BTreeMap::from(parameters.map(|(key, value)| (key.to_owned(), value.to_owned())))
+    }
+
+    /// A template of the project.
+    pub(crate) fn template(&self, name: &str) -> Result<Template> {
+        let path = self.options.project.join("cfn").join(name);
+        let text = fs::read_to_string(&path).with_context(|| format!("reading the template {}", path.display()))?;
+        let Cloud { region, .. } = self.cloud;
+        // As the templates write it: AWS::URLSuffix.
+        let suffix = if region.starts_with("cn-") {
+            "amazonaws.com.cn"
+        } else {
+            "amazonaws.com"
+        };
+        Ok(Template {
+            name: name.to_owned(),
+            text,
+            url: format!(
+                "https://s3.{region}.{suffix}/{}/templates/{}/{name}",
+                self.bucket, self.version
+            ),
+        })
+    }
+
+    /// The stack as it is.
+    pub(crate) fn there(&self, name: &str) -> Option<&Stack> {
+        self.stacks.get(name)
+    }
+
+    /// The stack is what these would make of it.
+    pub(crate) fn holds(&self, name: &str, template: &Template, parameters: &BTreeMap<String, String>) -> bool {
+        let from = made_from(template.text.as_bytes(), parameters);
+        self.there(name).is_some_and(|stack| self.memory.holds(&from, stack))
+    }
+
+    /// Stacks of profiles that are not there any more.
+    pub(crate) fn gone<'b>(&'b self, profiles: &'b BTreeMap<String, String>) -> impl Iterator<Item = &'b Stack> {
+        let prefix = self.profile_stacks();
+        self.stacks.values().filter(move |stack| {
+            let name = stack.name.strip_prefix(&prefix);
+            let ours = stack.installation.as_deref() == Some(&self.cloud.stack);
+            ours && name.is_some_and(|name| !profiles.contains_key(name))
+        })
     }
 
     /// Deploys one stack, if it is not what it would become; then it is returned.
     async fn stack(&self, name: &str, template: &str, parameters: &BTreeMap<String, String>) -> Result<Option<Stack>> {
-        let path = self.templates.join(template);
-        let text = fs::read(&path).with_context(|| format!("reading the template {}", path.display()))?;
-        let from = made_from(&text, parameters);
-        if let Some(stack) = self.stacks.get(name) {
+        let template = self.template(template)?;
+        let from = made_from(template.text.as_bytes(), parameters);
+        let mut there = self.there(name);
+        if let Some(stack) = there {
             if self.memory.holds(&from, stack) {
                 return Ok(Some(stack.clone()));
             }
             // What is left of a creation that failed: it holds nothing, and CloudFormation updates it no more.
-            if stack.stack_status == "ROLLBACK_COMPLETE" {
-                stacks::delete(self.cloud, name).await?;
+            if matches!(
+                stack.status.as_str(),
+                "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED"
+            ) {
+                stacks::delete(self.cloud, "deploy", stack).await?;
+                there = None;
             }
         }
         println!("deploy: {name}");
-        stacks::deploy(self.cloud, name, Path::new(&path), parameters).await?;
+        let set = changes::prepare(self.cloud, name, &template, parameters, there, false).await?;
+        if let Some(set) = set {
+            set.execute(self.cloud).await?;
+        }
         self.made.lock().await.insert(name.to_owned(), from);
         Ok(None)
     }
 
-    /// Notes the state of what was deployed.
-    async fn remember(&mut self) -> Result<()> {
+    /// Notes the state of what was deployed; says whether there was anything.
+    async fn remember(&mut self) -> Result<bool> {
         let made = std::mem::take(self.made.get_mut());
         if made.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.stacks = stacks::list(self.cloud).await?;
         for (name, from) in made {
-            let stack = self
-                .stacks
-                .get(&name)
-                .with_context(|| format!("the stack {name} is gone"))?;
-            self.memory.made(&from, stack);
+            let stack = self.there(&name).with_context(|| format!("the stack {name} is gone"))?;
+            self.memory.made(&from, &stack.clone());
         }
-        self.memory.write(self.cloud, &self.bucket).await
+        self.memory.write(self.cloud, &self.bucket).await?;
+        Ok(true)
     }
 
-    /// Deletes the stacks of profiles that are not there any more.
-    async fn delete_profiles(&mut self, profiles: &BTreeMap<String, String>) -> Result<()> {
-        let prefix = self.profile_stacks();
-        let named = self.stacks.keys().filter_map(|stack| stack.strip_prefix(&prefix));
-        let gone: Vec<_> = named
-            .filter(|name| !profiles.contains_key(*name))
-            .map(str::to_owned)
-            .collect();
+    /// Deletes the stacks of profiles that are not there any more; says whether there was any.
+    async fn delete_profiles(&mut self, profiles: &BTreeMap<String, String>) -> Result<bool> {
+        let gone: Vec<Stack> = self.gone(profiles).cloned().collect();
         if gone.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let cloud = self.cloud;
-        let deleted = gone
-            .iter()
-            .map(|name| format!("{prefix}{name}"))
-            .map(|stack| async move {
-                println!("deploy: deleting {stack}");
-                stacks::delete(cloud, &stack).await
-            });
+        let deleted = gone.iter().map(|stack| async move {
+            println!("deploy: deleting {}", stack.name);
+            stacks::delete(cloud, "deploy", stack).await
+        });
         join_all(deleted).await.into_iter().collect::<Result<()>>()?;
-        for name in &gone {
-            self.memory.gone(&format!("{prefix}{name}"));
+        for stack in &gone {
+            self.memory.gone(&stack.name);
         }
-        self.memory.write(self.cloud, &self.bucket).await
+        self.memory.write(self.cloud, &self.bucket).await?;
+        Ok(true)
     }
+}
+
+/// What the names of an installation's profiles' stacks begin with.
+pub(crate) fn profile_stacks(cloud: &Cloud) -> String {
+    format!("{}-profile-", cloud.stack)
+}
+
+/// The network that a stack made, as parameters of the main stack.
+pub(crate) fn network_of(stack: &Stack) -> Result<BTreeMap<String, String>> {
+    let outputs = ["VpcId", "SubnetIds"].map(|key| Ok((key.to_owned(), stack.output(key)?)));
+    outputs.into_iter().collect()
 }

@@ -7,6 +7,7 @@ use contract::objects;
 use contract::serve::Desired;
 use serde_json::json;
 
+use crate::account::Account;
 use crate::arguments::{Pull, Run};
 use crate::cloud::Cloud;
 use crate::follow::{self, Cause, Ended};
@@ -15,9 +16,9 @@ use crate::{deploy, pull, summary, upload};
 
 /// Deploys, uploads, follows what follows, sees to serving, pulls, and tells how it went. Fine only if the current
 /// release is served and lies in the output directory.
-pub(crate) async fn run(cloud: &Cloud, options: &Run) -> Result<()> {
+pub(crate) async fn run(cloud: &Cloud, account: &Account, options: &Run) -> Result<()> {
     let mut watch = Watch::new();
-    let places = deploy::deploy(cloud, &options.deploy).await?;
+    let places = deploy::deploy(cloud, account, &options.deploy).await?;
     watch.lap("deploy");
     let uploaded = upload::upload(cloud, &places.sources_bucket, &options.sources).await?;
     watch.lap("upload");

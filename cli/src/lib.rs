@@ -3,10 +3,13 @@
 //! It knows the contract and AWS, nothing else: the same commands work against AWS and against a local twin, whichever
 //! the environment (`AWS_ENDPOINT_URL`) points to.
 
+mod account;
 pub mod arguments;
+mod changes;
 mod cloud;
 mod code;
 mod deploy;
+mod dry_run;
 mod everything;
 mod follow;
 mod image;
@@ -28,8 +31,10 @@ use cloud::Cloud;
 /// Does what the command line asks for.
 pub async fn run(arguments: Arguments) -> Result<()> {
     let cloud = Cloud::open(&arguments.installation).await?;
+    let account = account::ask(&cloud).await?;
     match arguments.command {
-        Command::Deploy(options) => deploy::deploy(&cloud, &options).await.map(drop),
+        Command::Deploy { options, dry_run: true } => dry_run::show(&cloud, &account, &options).await,
+        Command::Deploy { options, .. } => deploy::deploy(&cloud, &account, &options).await.map(drop),
         Command::Upload { sources } => {
             let places = stacks::places(&cloud).await?;
             upload::upload(&cloud, &places.sources_bucket, &sources).await.map(drop)
@@ -46,6 +51,6 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             summary::print_served(&served, &options.out)
         }
         Command::Status => status::print(&cloud).await,
-        Command::Run(options) => everything::run(&cloud, &options).await,
+        Command::Run(options) => everything::run(&cloud, &account, &options).await,
     }
 }

@@ -44,12 +44,12 @@ impl Memory {
 
     /// The stack is what these would make of it.
     pub(crate) fn holds(&self, from: &str, stack: &Stack) -> bool {
-        stack.is_settled() && self.0.get(&stack.stack_name) == Some(&Made::of(from, stack))
+        stack.is_settled() && self.0.get(&stack.name) == Some(&Made::of(from, stack))
     }
 
     /// The stack was made from these.
     pub(crate) fn made(&mut self, from: &str, stack: &Stack) {
-        self.0.insert(stack.stack_name.clone(), Made::of(from, stack));
+        self.0.insert(stack.name.clone(), Made::of(from, stack));
     }
 
     /// The stack is gone.
@@ -60,11 +60,10 @@ impl Memory {
 
 impl Made {
     fn of(from: &str, stack: &Stack) -> Self {
-        let at = stack.last_updated_time.as_ref().unwrap_or(&stack.creation_time);
         Self {
             from: from.to_owned(),
-            id: stack.stack_id.clone(),
-            at: at.clone(),
+            id: stack.id.clone(),
+            at: stack.changed.clone(),
         }
     }
 }
@@ -87,24 +86,26 @@ pub(crate) fn made_from(template: &[u8], parameters: &BTreeMap<String, String>) 
 mod tests {
     use super::*;
 
-    fn stack(status: &str, updated: Option<&str>) -> Stack {
-        serde_json::from_value(serde_json::json!({
-            "StackName": "vibes", "StackId": "1", "StackStatus": status,
-            "CreationTime": "2026-01-01", "LastUpdatedTime": updated,
-        }))
-        .unwrap()
+    fn stack(status: &str, changed: &str) -> Stack {
+        Stack {
+            name: "vibes".to_owned(),
+            id: "1".to_owned(),
+            status: status.to_owned(),
+            changed: changed.to_owned(),
+            ..Stack::default()
+        }
     }
 
     #[test]
     fn a_stack_that_was_changed_since_is_deployed_again() {
         let mut memory = Memory::default();
-        let made = stack("CREATE_COMPLETE", None);
+        let made = stack("CREATE_COMPLETE", "2026-01-01");
         assert!(!memory.holds("a", &made));
         memory.made("a", &made);
         assert!(memory.holds("a", &made));
         assert!(!memory.holds("b", &made));
-        assert!(!memory.holds("a", &stack("UPDATE_COMPLETE", Some("2026-01-02"))));
-        assert!(!memory.holds("a", &stack("UPDATE_ROLLBACK_COMPLETE", None)));
+        assert!(!memory.holds("a", &stack("UPDATE_COMPLETE", "2026-01-02")));
+        assert!(!memory.holds("a", &stack("UPDATE_ROLLBACK_COMPLETE", "2026-01-01")));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use contract::objects;
 use contract::release::Release;
 
 use crate::cloud::Cloud;
-use crate::{follow, pull, stacks, units};
+use crate::{follow, pull, stacks, summary, units};
 
 /// Prints it.
 pub(crate) async fn print(cloud: &Cloud) -> Result<()> {
@@ -36,6 +36,9 @@ pub(crate) async fn print(cloud: &Cloud) -> Result<()> {
                 release.profiles.join(", ")
             );
         }
+    }
+    if let Some(used) = summary::used(cloud, &places, &name).await? {
+        println!("used:     {used}");
     }
     match pull::served(cloud, &places, Duration::ZERO).await {
         Ok(served) => {

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use contract::estimate::Estimate;
+use contract::input::Market;
 use contract::objects;
 use contract::plan::Plan;
 use contract::status::Report;
@@ -27,8 +29,28 @@ pub(crate) async fn print_builds(cloud: &Cloud, places: &Places, builds: &[Ended
             How::Failed { error, cause } => println!("{build}: failed: {error}: {cause}"),
             How::Built => print_reports(cloud, places, build).await?,
         }
+        if let Some(used) = used(cloud, places, build).await? {
+            println!("{build} used {used}");
+        }
     }
     Ok(())
+}
+
+/// What a build used, in one line; none if it launched nothing, or has not ended.
+pub(crate) async fn used(cloud: &Cloud, places: &Places, build: &str) -> Result<Option<String>> {
+    let estimate: Option<Estimate> = cloud.json(&places.state_bucket, &objects::estimate(build)).await?;
+    Ok(estimate.as_ref().map(in_words))
+}
+
+fn in_words(estimate: &Estimate) -> String {
+    let seconds = |market| units::time(Duration::from_secs(estimate.instance_seconds(market)));
+    format!(
+        "{} of spot instances, {} of on-demand instances, {:.2} GB-hours of volumes, at most {} GB of snapshots",
+        seconds(Market::Spot),
+        seconds(Market::OnDemand),
+        estimate.volume_gib_seconds() as f64 / 3600.0,
+        estimate.snapshot_gib()
+    )
 }
 
 async fn print_reports(cloud: &Cloud, places: &Places, build: &str) -> Result<()> {
