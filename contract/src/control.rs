@@ -17,6 +17,9 @@ pub struct Control {
     /// The owner's clean-up has begun: nothing may be created or published for it any more.
     #[serde(default)]
     pub ending: bool,
+    /// The stack is being deleted: nothing is started or made for anybody any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shut: bool,
 }
 
 /// The name of the build with this number: `b-00042`.

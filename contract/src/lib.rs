@@ -20,3 +20,4 @@ pub mod shard;
 pub mod status;
 pub mod steps;
 pub mod tags;
+pub mod teardown;

@@ -61,3 +61,5 @@ pub fn release(release: &str) -> String {
 
 /// The newest checkpoint of unpublished work ([`crate::release::Checkpoint`]).
 pub const CHECKPOINT: &str = "checkpoint.json";
+/// What stayed when the installation was deleted ([`crate::teardown::Teardown`]).
+pub const TEARDOWN: &str = "teardown.json";

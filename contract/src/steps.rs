@@ -299,6 +299,8 @@ pub enum ServeInput {
         /// The last output's `round`; 0 at first.
         round: u32,
     },
+    /// Tell the server, if there is one, who may pull now.
+    Access {},
 }
 
 /// Output of `serve`.
@@ -340,6 +342,44 @@ pub struct CleanupOutput {
     /// Seconds to wait before the next step.
     pub wait_seconds: u32,
     /// Ids of what this step ended or kept.
+    pub removed: Vec<String>,
+}
+
+/// Input of `teardown`, besides CloudFormation's own request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "action")]
+pub enum TeardownInput {
+    /// One bounded step of ending everything of the installation.
+    #[serde(rename_all = "camelCase")]
+    Step {
+        /// When the execution started.
+        started: String,
+        /// Now.
+        now: String,
+        /// The last output's `round`; 0 at first.
+        round: u32,
+    },
+    /// Answer CloudFormation.
+    #[serde(rename_all = "camelCase")]
+    Answer {
+        /// CloudFormation's request.
+        request: Value,
+        /// Why it did not work; none when it did.
+        failure: Option<StepFailure>,
+    },
+}
+
+/// Output of `teardown`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TeardownOutput {
+    /// How many things are left to end; 0 when only data is left.
+    pub remaining: u32,
+    /// Number of steps so far.
+    pub round: u32,
+    /// Seconds to wait before the next step.
+    pub wait_seconds: u32,
+    /// Ids of what this step ended.
     pub removed: Vec<String>,
 }
 

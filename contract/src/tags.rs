@@ -20,6 +20,9 @@ pub const HOLD: &str = "vibes:hold";
 /// Set by the sweep on what it will end next time unless it is found to be needed: when it was marked, RFC 3339.
 pub const MARKED: &str = "vibes:marked";
 
+/// In the place of [`STACK`] on what stays of an installation that was deleted: its name. Nothing of vibes ends it.
+pub const RETAINED: &str = "vibes:retained";
+
 /// Value of [`KIND`]: belongs to a release.
 pub const RELEASE: &str = "release";
 /// Value of [`KIND`]: keeps unpublished work.

@@ -28,11 +28,11 @@ const LONGEST_WAIT_SECONDS: u32 = 300;
 
 /// What one step found and did.
 #[derive(Debug, Default)]
-struct Step {
+pub(crate) struct Step {
     /// Ids that are still there, and why where it is not obvious.
-    remaining: Vec<String>,
+    pub(crate) remaining: Vec<String>,
     /// Ids that it ended.
-    removed: Vec<String>,
+    pub(crate) removed: Vec<String>,
     /// A failed worker is kept for so long.
     kept_seconds: u32,
 }
@@ -47,9 +47,10 @@ pub async fn handle(aws: &Aws, input: CleanupInput) -> Result<CleanupOutput, Fau
     let plan: Option<Plan> = store::find(aws, &objects::plan(&input.build)).await?;
     let now = times::seconds(&input.now)?;
     let mut step = Step::default();
-    end_instances(aws, &input.build, plan.as_ref(), now, &mut step).await?;
+    let tags = Tags::build(aws, &input.build);
+    end_instances(aws, &tags, plan.as_ref(), now, &mut step).await?;
     if step.remaining.is_empty() {
-        end_volumes(aws, &input.build, plan.as_ref().filter(|_| mine), &mut step).await?;
+        end_volumes(aws, &tags, plan.as_ref().filter(|_| mine), &mut step).await?;
     }
     if step.remaining.is_empty() {
         // Of all builds if this is the owner: its checkpoint may have replaced an older one.
@@ -78,8 +79,15 @@ fn wait(first: u32, round: u32) -> u32 {
         .clamp(1, LONGEST_WAIT_SECONDS)
 }
 
-async fn end_instances(aws: &Aws, build: &str, plan: Option<&Plan>, now: i64, step: &mut Step) -> Result<()> {
-    let found = instances::find(aws, &Tags::build(aws, build)).await?;
+/// Ends the instances with these tags, but those that the plan keeps for a while.
+pub(crate) async fn end_instances(
+    aws: &Aws,
+    tags: &Tags,
+    plan: Option<&Plan>,
+    now: i64,
+    step: &mut Step,
+) -> Result<()> {
+    let found = instances::find(aws, tags).await?;
     let ours = found
         .iter()
         .filter(|instance| !instances::terminated(instance) && !held(instance.tags()));
@@ -115,10 +123,9 @@ async fn kept_seconds(aws: &Aws, plan: Option<&Plan>, instance: &Instance, now: 
     Ok(u32::try_from(until - now).unwrap_or(0))
 }
 
-/// Frees, checkpoints (for the owner's plan) and deletes volumes.
-async fn end_volumes(aws: &Aws, build: &str, owners_plan: Option<&Plan>, step: &mut Step) -> Result<()> {
-    let tags = Tags::build(aws, build);
-    let ours = ours(aws, volumes::find(aws, &tags).await?).await?;
+/// Frees, checkpoints (for the owner's plan) and deletes the volumes with these tags.
+pub(crate) async fn end_volumes(aws: &Aws, tags: &Tags, owners_plan: Option<&Plan>, step: &mut Step) -> Result<()> {
+    let ours = ours(aws, volumes::find(aws, tags).await?).await?;
     for volume in ours.iter().filter(|volume| !volumes::available(volume)) {
         let not_yet = volumes::free(aws, volume).await;
         if let Err(fault) = not_yet.map_err(Fault::from)
@@ -132,7 +139,7 @@ async fn end_volumes(aws: &Aws, build: &str, owners_plan: Option<&Plan>, step: &
         return Ok(());
     }
     if let Some(plan) = owners_plan
-        && !published(aws, build).await?
+        && !published(aws, &plan.build).await?
         && !checkpoint::keep(aws, plan, &ours).await?
     {
         step.remaining.extend(
@@ -145,7 +152,7 @@ async fn end_volumes(aws: &Aws, build: &str, owners_plan: Option<&Plan>, step: &
         volumes::delete(aws, volume).await?;
         step.removed.push(volumes::id(volume).to_owned());
     }
-    let left = self::ours(aws, volumes::find(aws, &tags).await?).await?;
+    let left = self::ours(aws, volumes::find(aws, tags).await?).await?;
     step.remaining
         .extend(left.iter().map(|volume| volumes::id(volume).to_owned()));
     Ok(())

@@ -9,6 +9,7 @@
 //!   clears, and which the owner's clean-up turns into the next build.
 //! - Clean-up closes the build first ([`close`]) and looks for leftovers after: what checks [`holds`] after creating
 //!   something was seen by that look, or undoes itself.
+//! - When the stack is deleted, control is shut ([`shut`]): free, but for nobody.
 //! - An owner that died is not robbed: its clean-up is started again (by EventBridge, by the sweep), and that frees.
 
 use contract::control::{Control, build_name};
@@ -20,11 +21,14 @@ pub enum Hinted {
     Reserved(String),
     /// This build holds control; the wish is noted. Start it if it has no execution yet.
     Noted(String),
+    /// The stack is being deleted: nothing to start.
+    Shut,
 }
 
 /// Somebody or something asks for a build.
 pub fn hint(control: &Control, now: Option<&str>) -> (Control, Hinted) {
     match &control.owner {
+        _ if control.shut => (control.clone(), Hinted::Shut),
         Some(owner) => (
             Control {
                 pending: true,
@@ -46,13 +50,14 @@ pub enum Taken {
     Mine,
     /// Another build holds control.
     Held(String),
-    /// The build is the owner, but its clean-up has begun.
+    /// The build is the owner, but its clean-up has begun; or the stack is being deleted.
     Over,
 }
 
 /// A plan asks for control, right before it lists the bucket.
 pub fn take(control: &Control, build: &str, now: &str) -> (Control, Taken) {
     match &control.owner {
+        _ if control.shut => (control.clone(), Taken::Over),
         Some(owner) if owner != build => (control.clone(), Taken::Held(owner.clone())),
         Some(_) if control.ending => (control.clone(), Taken::Over),
         Some(_) => (
@@ -68,7 +73,7 @@ pub fn take(control: &Control, build: &str, now: &str) -> (Control, Taken) {
                 seq: control.seq.max(number(build)),
                 pending: false,
                 since: Some(now.to_owned()),
-                ending: false,
+                ..Control::default()
             };
             (taken, Taken::Mine)
         }
@@ -126,6 +131,18 @@ pub fn release(control: &Control, build: &str, now: &str) -> (Control, Released)
     )
 }
 
+/// The stack is being deleted: nobody holds control any more, and nobody gets it.
+pub fn shut(control: &Control) -> (Control, ()) {
+    (
+        Control {
+            seq: control.seq,
+            shut: true,
+            ..Control::default()
+        },
+        (),
+    )
+}
+
 /// The build may change things.
 pub fn holds(control: &Control, build: &str) -> bool {
     control.owner.as_deref() == Some(build) && !control.ending
@@ -141,7 +158,7 @@ fn reserve(control: &Control, now: Option<&str>) -> (Control, String) {
             seq,
             pending: false,
             since,
-            ending: false,
+            ..Control::default()
         },
         name,
     )
@@ -281,5 +298,22 @@ mod tests {
             (control, released),
             (owned("b-00042"), Released::NotOwner(Some("b-00042".to_owned())))
         );
+    }
+
+    #[test]
+    fn shut_control_is_given_to_nobody() {
+        let (control, ()) = shut(&Control {
+            pending: true,
+            ..owned("b-00042")
+        });
+        assert_eq!(hint(&control, Some(NOW)), (control.clone(), Hinted::Shut));
+        assert_eq!(take(&control, "b-00043", NOW), (control.clone(), Taken::Over));
+        assert!(!holds(&control, "b-00042"));
+        assert_eq!(close(&control, "b-00042"), (control.clone(), false));
+        assert_eq!(
+            release(&control, "b-00042", NOW),
+            (control.clone(), Released::NotOwner(None))
+        );
+        assert_eq!(shut(&control).0, control);
     }
 }

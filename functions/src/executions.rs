@@ -51,6 +51,14 @@ pub(crate) async fn start(aws: &Aws, machine: &str, name: &str, input: &Value) -
     Ok(())
 }
 
+/// Stops the execution of this name. One that is over is stopped.
+pub(crate) async fn stop(aws: &Aws, machine: &str, name: &str, why: &str) -> Result<()> {
+    tracing::info!(execution = name, machine, why, "stopping");
+    let request = aws.sfn.stop_execution().execution_arn(arn(machine, name)).cause(why);
+    unless_absent(request.send().await.map_err(Refusal::from)).with_context(|| format!("stopping execution {name}"))?;
+    Ok(())
+}
+
 /// Names of the executions of this state machine that go on.
 pub(crate) async fn running(aws: &Aws, machine: &str) -> Result<Vec<String>> {
     let request = aws

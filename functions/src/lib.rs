@@ -16,6 +16,7 @@ pub mod serve;
 pub mod settings;
 pub mod snapshot;
 pub mod sweep;
+pub mod teardown;
 pub mod trigger;
 
 mod adapter;

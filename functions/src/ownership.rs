@@ -43,6 +43,7 @@ pub(crate) async fn fence(aws: &Aws, build: &str) -> Result<()> {
         return Ok(());
     }
     let why = match &control.owner {
+        _ if control.shut => "the stack is being deleted".to_owned(),
         Some(owner) if owner == build => "its clean-up has begun".to_owned(),
         Some(owner) => format!("{owner} holds control"),
         None => "control is free".to_owned(),

@@ -1,6 +1,7 @@
 //! Forgets old releases, and deletes the snapshots that nothing refers to any more.
 
 use anyhow::Result;
+use aws_sdk_ec2::types::Snapshot;
 use contract::objects;
 use contract::release::Release;
 use contract::serve::Desired;
@@ -32,13 +33,20 @@ pub(crate) async fn prune(aws: &Aws, build: &str) -> Result<()> {
 /// Deletes the snapshots that no kept release and no checkpoint names: of all builds if this one owns control, else only
 /// its own. Gives their ids.
 pub(crate) async fn unneeded_snapshots(aws: &Aws, build: &str) -> Result<Vec<String>> {
-    let mut found = snapshots::find(aws, &Tags::stack(aws)).await?;
+    let found = snapshots::find(aws, &Tags::stack(aws)).await?;
     // Asked after looking: what was found under this owner belongs to no later one, which has yet to name its own.
     let owner = ownership::look(aws).await?.owner;
-    found.retain(|snapshot| {
-        let of = snapshots::tag(snapshot, tags::BUILD);
-        of.is_some() && (of == Some(build) || owner.as_deref() == Some(build))
-    });
+    let ours = |of: &str| of == build || owner.as_deref() == Some(build);
+    delete_unneeded(aws, found, ours).await
+}
+
+/// The same for all builds, when there will be no other.
+pub(crate) async fn unneeded_snapshots_of_all(aws: &Aws) -> Result<Vec<String>> {
+    delete_unneeded(aws, snapshots::find(aws, &Tags::stack(aws)).await?, |_| true).await
+}
+
+async fn delete_unneeded(aws: &Aws, mut found: Vec<Snapshot>, ours: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    found.retain(|snapshot| snapshots::tag(snapshot, tags::BUILD).is_some_and(&ours));
     let needed = releases::needed_snapshots(aws).await?;
     snapshots::delete_unneeded(aws, &found, &needed).await
 }

@@ -59,6 +59,17 @@ pub(crate) async fn make_current(aws: &Aws, release: &str) -> Result<()> {
 }
 
 /// All releases that are kept, newest first.
+/// Forgets which release is the current one. That of another installation is not ours to forget.
+pub(crate) async fn forget_current(aws: &Aws) -> Result<()> {
+    if current(aws).await?.is_none() {
+        return Ok(());
+    }
+    let name = parameters::release(&aws.settings.prefix);
+    let request = aws.ssm.delete_parameter().name(&name).send().await;
+    unless_absent(request.map_err(Refusal::from)).with_context(|| format!("deleting parameter {name}"))?;
+    Ok(())
+}
+
 pub(crate) async fn all(aws: &Aws) -> Result<Vec<Release>> {
     let mut releases = Vec::new();
     for key in store::list(aws, RELEASES).await? {

@@ -20,6 +20,9 @@ pub struct Tick {
 /// Sweeps once.
 pub async fn handle(aws: &Aws, tick: Tick) -> Result<SweepOutput, Fault> {
     let mut output = SweepOutput::default();
+    if ownership::look(aws).await?.shut {
+        return Ok(output);
+    }
     output.started.extend(restart(aws, &tick.time).await?);
     leftovers::sweep(aws, &tick.time, &mut output).await?;
     output.started.extend(serve::wake(aws, &tick.time).await?);

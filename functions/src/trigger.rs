@@ -25,6 +25,10 @@ pub async fn handle(aws: &Aws, event: Value) -> Result<TriggerOutput, Fault> {
                 pending: false,
             }
         }
+        Hinted::Shut => TriggerOutput {
+            started: None,
+            pending: false,
+        },
         Hinted::Noted(owner) => {
             let started = ownership::start_if_absent(aws, &owner, &input).await?;
             TriggerOutput {
