@@ -29,13 +29,12 @@ pub(crate) struct Code {
 }
 
 impl Code {
-    /// Zips that `cargo lambda` made.
+    /// Zips that `make package` made.
     pub(crate) fn packaged(project: &Path, zips: &Path) -> Result<Self> {
         let mut functions = BTreeMap::new();
         for name in functions_of(project)? {
             let path = zips.join(&name).join("bootstrap.zip");
-            let remedy = "build it: cargo lambda build --release --output-format zip --package functions";
-            functions.insert(format!("{name}.zip"), read(&path).context(remedy)?);
+            functions.insert(format!("{name}.zip"), read(&path).context("build it: make package")?);
         }
         Self::new(project, functions, None)
     }

@@ -97,7 +97,7 @@ fn buckets_are_kept_private_and_encrypted() {
 
 #[test]
 fn instances_ask_for_tokens_and_end_when_they_shut_down() {
-    let template = load("main");
+    let template = load("instances");
     let templates: Vec<_> = fields(&template["Resources"])
         .filter(|(_, is)| is["Type"] == "AWS::EC2::LaunchTemplate")
         .collect();
