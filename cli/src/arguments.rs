@@ -66,11 +66,15 @@ pub struct Deploy {
     /// Root of the project: where cfn/, statemachines/ and functions/ are.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub project: PathBuf,
-    /// The functions' zips, as `cargo lambda build --output-format zip` lays them out (NAME/bootstrap.zip).
-    #[arg(long, value_name = "DIR", default_value = "target/lambda")]
-    pub functions: PathBuf,
-    /// Deploy into a local twin that keeps its state in this directory: functions run from where they were built,
-    /// images are described by the agent, and every wait is short.
+    /// Processor of the functions.
+    #[arg(long, value_name = "ARCH", default_value = "x86_64", value_parser = ["x86_64", "arm64"])]
+    pub architecture: String,
+    /// The functions' zips, as `make package` lays them out: ARCH/NAME/bootstrap.zip [default: target/lambda, but in a
+    /// twin none].
+    #[arg(long, value_name = "DIR")]
+    pub functions: Option<PathBuf>,
+    /// Deploy into a local twin that keeps its state in this directory: functions without zips run from where they were
+    /// built, images are described by the agent, and every wait is short.
     #[arg(long, value_name = "DIR")]
     pub twin: Option<PathBuf>,
     /// Directory of the programs that a twin's functions and instances run [default: that of this program].

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
@@ -87,12 +87,15 @@ pub(crate) async fn deploy(cloud: &Cloud, account: &Account, options: &Deploy) -
 
 /// What is put into the code bucket.
 pub(crate) fn code(cloud: &Cloud, options: &Deploy) -> Result<Code> {
-    match &options.twin {
-        Some(twin) => {
+    match (&options.functions, &options.twin) {
+        (None, Some(twin)) => {
             let keep = twin.join("functions").join(&cloud.stack);
             Code::in_place(&options.project, &programs(options)?, &keep)
         }
-        None => Code::packaged(&options.project, &options.functions),
+        (zips, _) => {
+            let zips = zips.as_deref().unwrap_or(Path::new("target/lambda"));
+            Code::packaged(&options.project, &zips.join(&options.architecture))
+        }
     }
 }
 
@@ -190,6 +193,7 @@ impl<'a> Deployment<'a> {
         }
         parameters.extend(self.options.parameters.iter().cloned());
         parameters.insert("Prefix".to_owned(), self.cloud.prefix.clone());
+        parameters.insert("Architecture".to_owned(), self.options.architecture.clone());
         parameters.insert("CodeBucket".to_owned(), self.bucket.clone());
         parameters.insert("CodeVersion".to_owned(), self.version.clone());
         parameters
