@@ -38,6 +38,20 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Delete the installation. What was uploaded and built stays; what that is, and how to delete it, is said.
+    Destroy {
+        /// Do not ask: the installation's name, as a confirmation.
+        #[arg(long, value_name = "NAME")]
+        yes: Option<String>,
+    },
+    /// Delete a bucket that stayed when its installation was deleted, with every version of what is in it.
+    Erase {
+        /// Its name.
+        bucket: String,
+        /// Do not ask: the bucket's name, as a confirmation.
+        #[arg(long, value_name = "NAME")]
+        yes: Option<String>,
+    },
     /// Make the sources bucket a mirror of a directory: what changed goes up, what is gone is deleted.
     Upload {
         /// Directory of the collection.
@@ -55,6 +69,7 @@ pub enum Command {
 
 /// What `deploy` needs.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Deploy {
     /// Directory of profiles, one NAME.config each. A profile whose file is gone is deleted.
     #[arg(long, value_name = "DIR")]

@@ -5,18 +5,22 @@
 
 mod account;
 pub mod arguments;
+mod bucket;
 mod changes;
 mod cloud;
 mod code;
 mod deploy;
+mod destroy;
 mod dry_run;
 mod everything;
 mod follow;
 mod image;
 mod memory;
+mod next_steps;
 mod profiles;
 mod progress;
 mod pull;
+mod retained;
 mod stacks;
 mod status;
 mod summary;
@@ -34,7 +38,15 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let account = account::ask(&cloud).await?;
     match arguments.command {
         Command::Deploy { options, dry_run: true } => dry_run::show(&cloud, &account, &options).await,
-        Command::Deploy { options, .. } => deploy::deploy(&cloud, &account, &options).await.map(drop),
+        Command::Deploy { options, .. } => {
+            deploy::deploy(&cloud, &account, &options).await?;
+            match options.twin {
+                Some(_) => Ok(()),
+                None => next_steps::print(&cloud).await,
+            }
+        }
+        Command::Destroy { yes } => destroy::destroy(&cloud, &account, yes.as_deref()).await,
+        Command::Erase { bucket, yes } => bucket::erase(&cloud, &bucket, yes.as_deref()).await,
         Command::Upload { sources } => {
             let places = stacks::places(&cloud).await?;
             upload::upload(&cloud, &places.sources_bucket, &sources).await.map(drop)

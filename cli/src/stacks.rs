@@ -36,7 +36,16 @@ pub(crate) struct Stack {
     /// Parameters as they were last given.
     pub(crate) parameters: BTreeMap<String, String>,
     /// What it says about what it made.
-    pub(crate) outputs: BTreeMap<String, String>,
+    pub(crate) outputs: BTreeMap<String, Output>,
+}
+
+/// One thing that a stack says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Output {
+    /// It.
+    pub(crate) value: String,
+    /// What it is.
+    pub(crate) description: String,
 }
 
 impl Stack {
@@ -64,15 +73,19 @@ impl Stack {
                 .outputs
                 .into_iter()
                 .flatten()
-                .map(|output| (text(output.output_key), text(output.output_value)))
+                .map(|output| {
+                    let (value, description) = (text(output.output_value), text(output.description));
+                    (text(output.output_key), Output { value, description })
+                })
                 .collect(),
         })
     }
 
     /// The value of an output.
     pub(crate) fn output(&self, key: &str) -> Result<String> {
-        let output = self.outputs.get(key).cloned();
-        output.with_context(|| format!("the stack {} has no output {key}", self.name))
+        let output = self.outputs.get(key);
+        let value = output.map(|output| output.value.clone());
+        value.with_context(|| format!("the stack {} has no output {key}", self.name))
     }
 
     /// It is whole and nothing is going on.
