@@ -1,6 +1,6 @@
 # Names for commands: what they do is in scripts/ and in Rust.
 
-export SOURCES PROFILES OUT SHARDS
+export SOURCES PROFILES OUT SHARDS ARCH
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 .DEFAULT_GOAL := help
@@ -41,7 +41,13 @@ check: lint test ## What CI runs: lint, test, and a tree that is clean afterward
 measure: setup ## Measure a full, an incremental and an up-to-date run of the sample, as Markdown; forgets the local cloud
 	@scripts/measure
 
+package: setup ## Build, check, weigh and zip the functions for Lambda, for both its processors: [ARCH=arm64|x86_64]
+	@scripts/package
+
+measure-starts: setup ## Measure how the packaged functions start, beside one in Python, as Markdown
+	@scripts/measure-starts
+
 requirements: setup ## Pin the Python programs of requirements.in anew
 	@scripts/requirements
 
-.PHONY: help setup build run stop clean-twin env test lint doc check measure requirements
+.PHONY: help setup build run stop clean-twin env test lint doc check measure package measure-starts requirements
