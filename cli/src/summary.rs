@@ -43,11 +43,15 @@ pub(crate) async fn used(cloud: &Cloud, places: &Places, build: &str) -> Result<
 }
 
 fn in_words(estimate: &Estimate) -> String {
-    let seconds = |market| units::time(Duration::from_secs(estimate.instance_seconds(market)));
+    let markets = [(Market::Spot, "spot"), (Market::OnDemand, "on-demand")];
+    let markets = markets.map(|(market, name)| (estimate.instance_seconds(market), name));
+    let instances: String = markets
+        .iter()
+        .filter(|(seconds, _)| *seconds > 0)
+        .map(|(seconds, name)| format!("{} of {name} instances, ", units::time(Duration::from_secs(*seconds))))
+        .collect();
     format!(
-        "{} of spot instances, {} of on-demand instances, {:.2} GB-hours of volumes, at most {} GB of snapshots",
-        seconds(Market::Spot),
-        seconds(Market::OnDemand),
+        "{instances}{:.2} GB-hours of volumes, at most {} GB of snapshots",
         estimate.volume_gib_seconds() as f64 / 3600.0,
         estimate.snapshot_gib()
     )

@@ -5,6 +5,7 @@
 //! fails on a path that is not there.
 
 pub mod control;
+pub mod estimate;
 pub mod fault;
 pub mod image;
 pub mod input;

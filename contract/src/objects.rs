@@ -58,6 +58,16 @@ pub fn report(build: &str, shard: u32) -> String {
 pub fn release(release: &str) -> String {
     format!("releases/{release}.json")
 }
+/// What EC2 gave an attempt ([`crate::estimate::Launch`]).
+pub fn launch(build: &str, shard: u32, attempt: u32) -> String {
+    format!("builds/{build}/shard-{shard}/attempt-{attempt}/launch.json")
+}
+
+/// What a build used ([`crate::estimate::Estimate`]).
+pub fn estimate(build: &str) -> String {
+    format!("builds/{build}/estimate.json")
+}
+
 
 /// The newest checkpoint of unpublished work ([`crate::release::Checkpoint`]).
 pub const CHECKPOINT: &str = "checkpoint.json";

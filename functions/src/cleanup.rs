@@ -14,7 +14,7 @@ use crate::control::{self, Released};
 use crate::fault::{Fault, named};
 use crate::store::Stored;
 use crate::tagging::{Tags, held};
-use crate::{Aws, checkpoint, instances, ownership, prune, releases, store, tagging, times, volumes};
+use crate::{Aws, checkpoint, estimate, instances, ownership, prune, releases, store, tagging, times, volumes};
 
 /// Rounds before clean-up counts as stuck. With a first wait of 15 s they last 17 hours, since waits grow: longer than
 /// the first snapshot of a volume of many TiB. As events (9 a round) they leave most of a history to the polls.
@@ -57,6 +57,9 @@ pub async fn handle(aws: &Aws, input: CleanupInput) -> Result<CleanupOutput, Fau
         step.removed.extend(prune::unneeded_snapshots(aws, &input.build).await?);
     }
     if step.remaining.is_empty() {
+        if let Some(plan) = &plan {
+            estimate::write(aws, plan, now).await?;
+        }
         release_control(aws, &input).await?;
     } else if input.round >= ROUNDS {
         let message = format!(

@@ -1,9 +1,11 @@
 //! Launches the instance of an attempt.
 
+use anyhow::Result;
+use aws_sdk_ec2::types::Instance;
 use contract::job::{Kind, UserData};
 use contract::plan::Plan;
 use contract::steps::{LaunchWorkerInput, LaunchWorkerOutput};
-use contract::{objects, tags};
+use contract::{estimate, objects, tags};
 
 use crate::fault::Fault;
 use crate::instances::{self, Launch};
@@ -18,14 +20,28 @@ pub async fn handle(aws: &Aws, input: LaunchWorkerInput) -> Result<LaunchWorkerO
     let tags = Tags::shard(aws, build, *shard).with(tags::ATTEMPT, &attempt.to_string());
     let found = instances::find(aws, &tags).await?;
     // A launched one that is over already is the attempt's too: its poll says so.
-    if let Some(instance) = found
+    let found = found
         .iter()
         .find(|instance| instances::alive(instance))
-        .or(found.first())
-    {
-        return Ok(output(instance));
-    }
+        .or(found.first());
+    let instance = match found {
+        Some(instance) => instance.clone(),
+        None => launched(aws, &input, &plan, tags).await?,
+    };
+    let output = output(&instance);
+    let launch = estimate::Launch {
+        instance: output.instance.clone(),
+        instance_type: output.instance_type.clone(),
+        market: output.market,
+        launched: instances::launched(&instance),
+    };
+    store::put(aws, &objects::launch(build, *shard, *attempt), &launch).await?;
+    Ok(output)
+}
 
+/// The attempt's new instance, ended again if the build is over by now.
+async fn launched(aws: &Aws, input: &LaunchWorkerInput, plan: &Plan, tags: Tags) -> Result<Instance> {
+    let LaunchWorkerInput { build, shard, attempt } = input;
     let user_data = UserData {
         stack: aws.settings.stack.clone(),
         region: aws.settings.region.clone(),
@@ -48,13 +64,13 @@ pub async fn handle(aws: &Aws, input: LaunchWorkerInput) -> Result<LaunchWorkerO
     let instance = instances::launch(aws, &launch, &rungs).await?;
     if let Err(over) = ownership::fence(aws, build).await {
         instances::terminate(aws, &instance).await?;
-        return Err(over.into());
+        return Err(over);
     }
-    Ok(output(&instance))
+    Ok(instance)
 }
 
 /// The zone where the shard's volumes are, if it has any.
-async fn home(aws: &Aws, build: &str, shard: u32) -> anyhow::Result<Option<String>> {
+async fn home(aws: &Aws, build: &str, shard: u32) -> Result<Option<String>> {
     let found = volumes::find(aws, &Tags::shard(aws, build, shard)).await?;
     let is_ours = |role: &str| role == Kind::Sources.as_str() || role == Kind::Builds.as_str();
     let mut ours = found
@@ -63,7 +79,7 @@ async fn home(aws: &Aws, build: &str, shard: u32) -> anyhow::Result<Option<Strin
     Ok(ours.next().map(|volume| volumes::zone(volume).to_owned()))
 }
 
-fn output(instance: &aws_sdk_ec2::types::Instance) -> LaunchWorkerOutput {
+fn output(instance: &Instance) -> LaunchWorkerOutput {
     LaunchWorkerOutput {
         instance: instances::id(instance).to_owned(),
         zone: instances::zone(instance).to_owned(),

@@ -22,6 +22,7 @@ pub mod trigger;
 mod adapter;
 mod asked;
 mod checkpoint;
+mod estimate;
 mod executions;
 mod fingerprint;
 mod instances;

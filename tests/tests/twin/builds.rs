@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use contract::estimate::Estimate;
 use contract::status::Report;
 use tests::tree::{self, Tree};
 use tests::world::World;
@@ -70,6 +71,12 @@ pub(crate) fn pulled_into(out: &Path) -> Result<Tree> {
         .remove(".vibes.json")
         .context("`vibes pull` leaves a note of what it pulled")?;
     Ok(pulled)
+}
+
+/// What a build used; an error if its clean-up has not written it.
+pub(crate) async fn estimate(world: &World, build: &str) -> Result<Estimate> {
+    let key = contract::objects::estimate(build);
+    world.object(&key).await?.with_context(|| format!("there is no {key}"))
 }
 
 /// What the current release's build did, over all shards.

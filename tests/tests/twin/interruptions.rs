@@ -7,7 +7,7 @@ use serde_json::json;
 use tests::tree;
 use tests::world::{World, eventually};
 
-use crate::builds::{Bench, pulled_into, report_of_release};
+use crate::builds::{Bench, estimate, pulled_into, report_of_release};
 
 /// Tracks of the collection; each is encoded once for each of two profiles.
 const TRACKS: u32 = 24;
@@ -46,6 +46,13 @@ async fn a_killed_instance_is_followed_by_an_attempt_that_continues() -> Result<
         .object::<serde_json::Value>(&contract::objects::status(&build, 0, 2))
         .await?;
     assert!(second.is_some(), "there was a second attempt");
+    let used = estimate(&world, &build).await?;
+    let attempts: Vec<_> = used.instances.iter().map(|instance| instance.attempt).collect();
+    assert_eq!(attempts, [1, 2], "the lost attempt counts too");
+    assert!(
+        used.instances.iter().all(|instance| instance.seconds > 0),
+        "both worked: {used:?}"
+    );
     finished_tracks_were_not_encoded_again(&world).await?;
     the_release_equals_an_undisturbed_one(&world, &bench).await
 }

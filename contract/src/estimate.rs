@@ -1,0 +1,134 @@
+//! What a build used of what AWS charges by time and size. Quantities only: prices change, and differ by region.
+//!
+//! `scripts/cost --build` puts prices beside it (`docs/cost.md`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::input::Market;
+use crate::job::Kind;
+
+/// `builds/BUILD/shard-N/attempt-M/launch.json`: what EC2 gave an attempt. It outlives what EC2 remembers of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Launch {
+    /// Instance id.
+    pub instance: String,
+    /// Its type.
+    pub instance_type: String,
+    /// How it is paid for.
+    pub market: Market,
+    /// When it was launched, seconds since 1970.
+    pub launched: i64,
+}
+
+/// `builds/BUILD/estimate.json`, written once, when the build's clean-up has nothing left to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    /// The build.
+    pub build: String,
+    /// Every attempt of every shard, however it ended.
+    pub instances: Vec<InstanceUse>,
+    /// Every volume of every shard.
+    pub volumes: Vec<VolumeUse>,
+    /// What the build left: they cost until a later build replaces them.
+    pub snapshots: Vec<SnapshotUse>,
+}
+
+/// An attempt's instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceUse {
+    /// Shard number, from 0.
+    pub shard: u32,
+    /// Attempt number, from 1.
+    pub attempt: u32,
+    /// Instance type.
+    pub instance_type: String,
+    /// How it was paid for.
+    pub market: Market,
+    /// From its launch to its last word; without one, to the next attempt's launch or the end of clean-up.
+    pub seconds: u64,
+}
+
+/// A shard's volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeUse {
+    /// Shard number, from 0.
+    pub shard: u32,
+    /// Which volume.
+    pub kind: Kind,
+    /// Its planned size.
+    pub gib: u32,
+    /// From the launch of the shard's first instance to the end of clean-up.
+    pub seconds: u64,
+}
+
+/// A snapshot that the build left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotUse {
+    /// Snapshot id.
+    pub snapshot: String,
+    /// Size of its volume: it stores at most so much, and only what differs from the snapshot before it.
+    pub gib: u32,
+}
+
+impl Estimate {
+    /// Seconds of all instances of this market.
+    pub fn instance_seconds(&self, market: Market) -> u64 {
+        let of_market = self.instances.iter().filter(|instance| instance.market == market);
+        of_market.map(|instance| instance.seconds).sum()
+    }
+
+    /// Size by time of all volumes, in GiB by seconds.
+    pub fn volume_gib_seconds(&self) -> u64 {
+        let volumes = self.volumes.iter();
+        volumes.map(|volume| u64::from(volume.gib) * volume.seconds).sum()
+    }
+
+    /// The most that the snapshots store, in GiB.
+    pub fn snapshot_gib(&self) -> u64 {
+        self.snapshots.iter().map(|snapshot| u64::from(snapshot.gib)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_by_market_and_by_size_times_time() {
+        let instance = |attempt, market, seconds| InstanceUse {
+            shard: 0,
+            attempt,
+            instance_type: "c7i.4xlarge".to_owned(),
+            market,
+            seconds,
+        };
+        let volume = |kind, gib| VolumeUse {
+            shard: 0,
+            kind,
+            gib,
+            seconds: 3600,
+        };
+        let estimate = Estimate {
+            build: "b-00001".to_owned(),
+            instances: vec![
+                instance(1, Market::Spot, 100),
+                instance(2, Market::Spot, 20),
+                instance(3, Market::OnDemand, 7),
+            ],
+            volumes: vec![volume(Kind::Sources, 3), volume(Kind::Builds, 2)],
+            snapshots: vec![SnapshotUse {
+                snapshot: "snap-1".to_owned(),
+                gib: 3,
+            }],
+        };
+        assert_eq!(estimate.instance_seconds(Market::Spot), 120);
+        assert_eq!(estimate.instance_seconds(Market::OnDemand), 7);
+        assert_eq!(estimate.volume_gib_seconds(), 5 * 3600);
+        assert_eq!(estimate.snapshot_gib(), 3);
+    }
+}
