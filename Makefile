@@ -47,7 +47,13 @@ package: setup ## Build, check, weigh and zip the functions for Lambda, for both
 measure-starts: setup ## Measure how the packaged functions start, beside one in Python, as Markdown
 	@scripts/measure-starts
 
+deploy: ## Deploy to the AWS account of the environment: ALLOWED_CIDR=ip/n [PROFILES=dir] [STACK=name] [VPC_ID= SUBNET_IDS=] [PARAMETERS="K=V ..."] [DRY_RUN=1]
+	@scripts/deploy
+
+destroy: ## Delete an installation, its data stays: [STACK=name] [YES=name]
+	@scripts/destroy
+
 requirements: setup ## Pin the Python programs of requirements.in anew
 	@scripts/requirements
 
-.PHONY: help setup build run stop clean-twin env test lint doc check measure package measure-starts requirements
+.PHONY: help setup build run stop clean-twin env test lint doc check measure package measure-starts deploy destroy requirements

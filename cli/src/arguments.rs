@@ -35,8 +35,11 @@ pub enum Command {
         #[command(flatten)]
         options: Deploy,
         /// Show what would change in each stack, and change nothing.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "check")]
         dry_run: bool,
+        /// Only look whether it could begin: credentials, region, what must be given. Needs no functions.
+        #[arg(long)]
+        check: bool,
     },
     /// Delete the installation. What was uploaded and built stays; what that is, and how to delete it, is said.
     Destroy {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
@@ -48,8 +49,9 @@ pub(crate) struct Deployment<'a> {
     version: String,
     stacks: BTreeMap<String, Stack>,
     memory: Memory,
-    /// Stacks that were deployed, with what they were made from; their new state is to be remembered.
+    /// Stacks that were looked at, with what they are made from; their state is to be remembered.
     made: Mutex<BTreeMap<String, String>>,
+    changed: AtomicBool,
 }
 
 /// Deploys what is not deployed yet and says where things are.
@@ -60,7 +62,7 @@ pub(crate) async fn deploy(cloud: &Cloud, account: &Account, options: &Deploy) -
         account.print(cloud);
     }
     let stacks = stacks::list(cloud).await?;
-    check(cloud, options, &stacks)?;
+    is_told(cloud, options, &stacks)?;
     let bucket = code::bucket(cloud, account).await?;
     let (memory, ()) = try_join!(Memory::read(cloud, &bucket), code.put(cloud, &bucket))?;
     let mut deployment = Deployment::new(cloud, options, bucket, code.version.clone(), stacks, memory);
@@ -73,13 +75,13 @@ pub(crate) async fn deploy(cloud: &Cloud, account: &Account, options: &Deploy) -
     };
     // Each is let come to its end, whatever becomes of the others: a deployment cut off in the middle is in the way.
     let results = join!(images, deployment.main(), deployment.profiles(profiles.as_ref()));
-    let mut changed = deployment.remember().await?;
+    deployment.remember().await?;
     results.0.and(results.1).and(results.2)?;
     if let Some(profiles) = &profiles {
-        changed |= deployment.delete_profiles(profiles).await?;
+        deployment.delete_profiles(profiles).await?;
     }
     code.remove_others(cloud, &deployment.bucket).await?;
-    if !changed {
+    if !deployment.changed.into_inner() {
         println!("deploy: nothing has changed");
     }
     Places::of(deployment.stacks.get(&cloud.stack).context("the main stack is gone")?)
@@ -110,8 +112,15 @@ fn programs(options: &Deploy) -> Result<PathBuf> {
     }
 }
 
-/// What must be said before anything is made.
-pub(crate) fn check(cloud: &Cloud, options: &Deploy, stacks: &BTreeMap<String, Stack>) -> Result<()> {
+/// Looks whether a deployment could begin.
+pub(crate) async fn check(cloud: &Cloud, account: &Account, options: &Deploy) -> Result<()> {
+    account.print(cloud);
+    options.profiles.as_deref().map(profiles::read).transpose()?;
+    is_told(cloud, options, &stacks::list(cloud).await?)
+}
+
+/// What must be said before anything is made is said.
+pub(crate) fn is_told(cloud: &Cloud, options: &Deploy, stacks: &BTreeMap<String, Stack>) -> Result<()> {
     let given = |key: &str| options.parameters.iter().any(|(given, _)| given == key);
     let main = stacks.get(&cloud.stack);
     ensure!(
@@ -146,6 +155,7 @@ impl<'a> Deployment<'a> {
             stacks,
             memory,
             made: Mutex::default(),
+            changed: AtomicBool::new(false),
         }
     }
 
@@ -282,36 +292,37 @@ impl<'a> Deployment<'a> {
                 there = None;
             }
         }
-        println!("deploy: {name}");
         let set = changes::prepare(self.cloud, name, &template, parameters, there, false).await?;
         if let Some(set) = set {
+            println!("deploy: {name}");
+            self.changed.store(true, Ordering::Relaxed);
             set.execute(self.cloud).await?;
         }
         self.made.lock().await.insert(name.to_owned(), from);
         Ok(None)
     }
 
-    /// Notes the state of what was deployed; says whether there was anything.
-    async fn remember(&mut self) -> Result<bool> {
+    /// Notes the state of what was deployed.
+    async fn remember(&mut self) -> Result<()> {
         let made = std::mem::take(self.made.get_mut());
         if made.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         self.stacks = stacks::list(self.cloud).await?;
         for (name, from) in made {
             let stack = self.there(&name).with_context(|| format!("the stack {name} is gone"))?;
             self.memory.made(&from, &stack.clone());
         }
-        self.memory.write(self.cloud, &self.bucket).await?;
-        Ok(true)
+        self.memory.write(self.cloud, &self.bucket).await
     }
 
-    /// Deletes the stacks of profiles that are not there any more; says whether there was any.
-    async fn delete_profiles(&mut self, profiles: &BTreeMap<String, String>) -> Result<bool> {
+    /// Deletes the stacks of profiles that are not there any more.
+    async fn delete_profiles(&mut self, profiles: &BTreeMap<String, String>) -> Result<()> {
         let gone: Vec<Stack> = self.gone(profiles).cloned().collect();
         if gone.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
+        *self.changed.get_mut() = true;
         let cloud = self.cloud;
         let deleted = gone.iter().map(|stack| async move {
             println!("deploy: deleting {}", stack.name);
@@ -321,8 +332,7 @@ impl<'a> Deployment<'a> {
         for stack in &gone {
             self.memory.gone(&stack.name);
         }
-        self.memory.write(self.cloud, &self.bucket).await?;
-        Ok(true)
+        self.memory.write(self.cloud, &self.bucket).await
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) async fn show(cloud: &Cloud, account: &Account, options: &Deploy) -> 
     let code = deploy::code(cloud, options)?;
     account.print(cloud);
     let stacks = stacks::list(cloud).await?;
-    deploy::check(cloud, options, &stacks)?;
+    deploy::is_told(cloud, options, &stacks)?;
     let bucket = code::bucket_name(cloud, account);
     let memory = if code::bucket_exists(cloud, &bucket).await? {
         code.put_templates(cloud, &bucket).await?;

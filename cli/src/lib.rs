@@ -37,7 +37,12 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let cloud = Cloud::open(&arguments.installation).await?;
     let account = account::ask(&cloud).await?;
     match arguments.command {
-        Command::Deploy { options, dry_run: true } => dry_run::show(&cloud, &account, &options).await,
+        Command::Deploy {
+            options, check: true, ..
+        } => deploy::check(&cloud, &account, &options).await,
+        Command::Deploy {
+            options, dry_run: true, ..
+        } => dry_run::show(&cloud, &account, &options).await,
         Command::Deploy { options, .. } => {
             deploy::deploy(&cloud, &account, &options).await?;
             match options.twin {
