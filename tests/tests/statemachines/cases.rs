@@ -215,6 +215,22 @@ pub(crate) fn cases() -> Vec<Case> {
             .of("serve", json!({}))
             .throws("serve", "NoCapacity")
             .fails("NoCapacity", "canned"),
+        Case::new(
+            "the stack is deleted",
+            "Begin Teardown Remaining WaitForTeardown Teardown Remaining AnswerTeardown Answered Succeeded",
+        )
+        .of("teardown", json!({"RequestType": "Delete"})),
+        Case::new("the teardown is stuck", "Begin Teardown AnswerTeardown Answered Failed")
+            .of("teardown", json!({"RequestType": "Delete"}))
+            .throws("teardown", "CleanupStuck")
+            .fails("CleanupStuck", "canned")
+            .alone(),
+        Case::new("nobody can be answered", "Begin Teardown Remaining AnswerTeardown Failed")
+            .of("teardown", json!({"RequestType": "Delete"}))
+            .says("teardown", json!({"remaining": 0}))
+            .throws("teardown", "Bug")
+            .fails("Bug", "canned")
+            .alone(),
     ]
 }
 

@@ -19,7 +19,7 @@ use crate::functions::Functions;
 use crate::http::call;
 
 const ACCOUNT: &str = "123456789012";
-const MACHINES: [&str; 3] = ["pipeline", "cleanup", "serve"];
+const MACHINES: [&str; 4] = ["pipeline", "cleanup", "serve", "teardown"];
 
 /// An interpreter with the project's state machines in it. It ends when dropped; what it says is in its directory.
 pub(crate) struct Interpreter {

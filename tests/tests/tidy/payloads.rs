@@ -9,7 +9,7 @@ use contract::steps::{
     AttemptState, CleanupInput, CleanupOutput, CreateVolumeInput, CreateVolumeOutput, Decision, LaunchWorkerInput,
     LaunchWorkerOutput, PlanInput, PlanOutput, PollBuildInput, PollBuildOutput, PublishInput, PublishOutput,
     RetireWorkerInput, RetireWorkerOutput, ServeInput, ServeOutput, ShardItem, ShardOutcome, SnapshotInput,
-    SnapshotOutput, StepFailure,
+    SnapshotOutput, StepFailure, TeardownInput, TeardownOutput,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -123,6 +123,17 @@ fn contract() -> BTreeMap<&'static str, (Vec<Value>, Value)> {
         step: text(),
         address: None,
     };
+    let teardown = [
+        TeardownInput::Step {
+            started: text(),
+            now: now.clone(),
+            round: 0,
+        },
+        TeardownInput::Answer {
+            request: json!({}),
+            failure: None,
+        },
+    ];
     let cleanup = CleanupInput { build, now, round: 0 };
     let cleaned = CleanupOutput {
         remaining: 0,
@@ -140,6 +151,10 @@ fn contract() -> BTreeMap<&'static str, (Vec<Value>, Value)> {
         ("Publish", (vec![value(publish)], value(published))),
         ("Serve", (serve.map(value).to_vec(), value(served))),
         ("Cleanup", (vec![value(cleanup)], value(cleaned))),
+        (
+            "Teardown",
+            (teardown.map(value).to_vec(), value(TeardownOutput::default())),
+        ),
     ])
 }
 

@@ -9,7 +9,7 @@ use crate::template::{load, strings};
 use crate::{names, read};
 
 /// The loop over the functions in the main template: their names, and what is made for each.
-fn functions_loop() -> (Vec<String>, Value) {
+pub(crate) fn functions_loop() -> (Vec<String>, Value) {
     let main = load("main");
     let parts = &main["Resources"]["Fn::ForEach::Functions"];
     assert_eq!(parts[0], "Function", "the name of the loop's variable");

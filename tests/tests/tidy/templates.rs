@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::spellings::function_template;
+use crate::spellings::{function_template, functions_loop};
 use crate::template::{fields, load, strings};
 use crate::{names, none, read};
 
@@ -138,4 +138,63 @@ fn functions_get_the_settings_that_they_read() {
         set, read,
         "left: set by cfn/main.yaml; right: read by functions/src/settings.rs"
     );
+}
+
+/// Logical ids that a resource names, in whatever way.
+fn needs(resources: &Value, of: &Value) -> BTreeSet<String> {
+    let named = strings(of)
+        .into_iter()
+        .flat_map(|text| text.split(['.', '$', '{', '}']));
+    named
+        .filter(|name| !resources[name].is_null())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A resource and everything that it needs, directly or not.
+fn all_needs(resources: &Value, of: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![of.to_owned()];
+    while let Some(name) = open.pop() {
+        if found.insert(name.clone()) {
+            open.extend(needs(resources, &resources[name]));
+        }
+    }
+    found
+}
+
+#[test]
+fn deleting_the_stack_ends_first_what_starts_work_then_all_work_then_the_rest() {
+    let mut resources = load("main")["Resources"].clone();
+    let (names, made) = functions_loop();
+    let functions = resources.as_object_mut().expect("resources");
+    functions.remove("Fn::ForEach::Functions");
+    for function in names {
+        for (name, is) in fields(&made) {
+            let text = is.to_string().replace("${Function}", &function);
+            let is = serde_json::from_str(&text).expect("JSON");
+            functions.insert(name.replace("${Function}", &function), is);
+        }
+    }
+    let before = all_needs(&resources, "Teardown");
+    let mut complaints = vec![];
+    for (name, is) in fields(&resources) {
+        let after = all_needs(&resources, name).contains("Teardown");
+        let starts = [
+            "AWS::Events::Rule",
+            "AWS::Scheduler::Schedule",
+            "AWS::Lambda::EventSourceMapping",
+        ]
+        .contains(&is["Type"].as_str().unwrap_or_default());
+        if starts && !after {
+            complaints.push(format!(
+                "{name} may start something while Teardown ends it: let it depend on Teardown"
+            ));
+        } else if !after && !before.contains(name) {
+            complaints.push(format!(
+                "{name} may go before Teardown has ended what needs it: let Teardown depend on it"
+            ));
+        }
+    }
+    none(complaints);
 }
