@@ -1,6 +1,7 @@
 # Names for commands: what they do is in scripts/ and in Rust.
 
 export SOURCES PROFILES OUT SHARDS ARCH
+export STACK ALLOWED_CIDR VPC_ID SUBNET_IDS PARAMETERS DRY_RUN YES
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 .DEFAULT_GOAL := help
