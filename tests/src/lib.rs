@@ -2,7 +2,9 @@
 //!
 //! Nothing here knows the inside of vibes: only its programs, the endpoint of the twin, and files.
 
+pub mod project;
 pub mod readback;
 pub mod sample;
+pub mod template;
 pub mod tree;
 pub mod world;

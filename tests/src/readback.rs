@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::world;
+use crate::{project, world};
 
 /// What mutagen finds in one file.
 #[derive(Debug, Deserialize)]
@@ -34,7 +34,7 @@ pub struct Picture {
 
 /// Every audio file below `root`, by relative path.
 pub fn tracks(root: &Path) -> Result<BTreeMap<String, Track>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/readback.py");
+    let script = project::path("tests/scripts/readback.py");
     let out = Command::new(world::venv().join("python"))
         .arg(script)
         .arg(root)

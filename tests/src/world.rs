@@ -12,9 +12,11 @@ use contract::status::{Report, Status};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::project;
+
 /// Where the project's Python programs are.
 pub fn venv() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin")
+    project::path(".venv/bin")
 }
 
 /// One of the project's programs, as cargo built it beside the running test.
@@ -155,7 +157,7 @@ impl World {
         command
             .envs(self.environment.iter().cloned())
             .env("PATH", path)
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+            .current_dir(project::path("."));
         command
     }
 

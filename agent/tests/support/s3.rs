@@ -30,7 +30,8 @@ pub struct S3 {
 
 /// `VIBES_BASE` or the emulator that the Makefile installs.
 fn program() -> PathBuf {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/ministack");
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says what it tests");
+    let installed = Path::new(&package).join("../.venv/bin/ministack");
     let program = std::env::var_os("VIBES_BASE").map_or(installed, PathBuf::from);
     assert!(
         program.exists(),

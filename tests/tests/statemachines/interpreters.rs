@@ -2,7 +2,6 @@
 
 use std::io::{Cursor, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +11,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::project::path;
+use tests::world::venv;
 use tokio::process::{Child, Command};
 use zip::write::SimpleFileOptions;
 
@@ -190,14 +191,6 @@ impl Interpreter {
     }
 }
 
-fn venv() -> PathBuf {
-    root().join(".venv/bin")
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// A Python program of the project, with nothing of our environment but the way to programs.
 fn program(name: &str) -> Command {
     let mut command = Command::new(venv().join(name));
@@ -212,7 +205,7 @@ fn free_port() -> Result<u16> {
 }
 
 fn definition(machine: &str) -> Result<Value> {
-    let path = root().join(format!("statemachines/{machine}.asl.json"));
+    let path = path(&format!("statemachines/{machine}.asl.json"));
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
 }

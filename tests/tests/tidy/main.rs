@@ -8,21 +8,12 @@ mod machine;
 mod machines;
 mod payloads;
 mod spellings;
-mod template;
 mod templates;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-/// A path of the project, from its root.
-fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(relative)
-}
-
-/// A file of the project.
-fn read(relative: &str) -> String {
-    fs::read_to_string(path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
-}
+use tests::project::{path, read};
+use tests::template;
 
 /// Names of the files in this folder that end so, without that end, sorted.
 fn names(folder: &str, end: &str) -> Vec<String> {

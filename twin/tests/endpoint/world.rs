@@ -316,7 +316,8 @@ pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
 
 /// A program of the project's venv; `VIBES_VENV` names another one.
 pub(crate) fn venv(program: &str) -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv");
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says what it tests");
+    let own = Path::new(&package).join("../.venv");
     let venv = std::env::var_os("VIBES_VENV").map_or(own, PathBuf::from);
     let path = venv.join("bin").join(program);
     assert!(

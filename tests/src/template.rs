@@ -3,10 +3,10 @@
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 
-use crate::read;
+use crate::project::read;
 
 /// The template `cfn/NAME.yaml`.
-pub(crate) fn load(name: &str) -> Value {
+pub fn load(name: &str) -> Value {
     let file = format!("cfn/{name}.yaml");
     let documents = Yaml::load_from_str(&read(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     json(&documents[0])
@@ -42,12 +42,12 @@ fn text(key: &Yaml) -> String {
 }
 
 /// The fields of an object.
-pub(crate) fn fields(of: &Value) -> impl Iterator<Item = (&String, &Value)> {
+pub fn fields(of: &Value) -> impl Iterator<Item = (&String, &Value)> {
     of.as_object().into_iter().flatten()
 }
 
 /// Every string in it, also the keys.
-pub(crate) fn strings(of: &Value) -> Vec<&str> {
+pub fn strings(of: &Value) -> Vec<&str> {
     match of {
         Value::String(text) => vec![text],
         Value::Array(items) => items.iter().flat_map(strings).collect(),
