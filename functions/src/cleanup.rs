@@ -202,7 +202,14 @@ async fn release_control(aws: &Aws, input: &CleanupInput) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::Client;
+    use aws_sdk_ec2::operation::delete_volume::DeleteVolumeOutput;
+    use aws_sdk_ec2::operation::describe_volumes::DescribeVolumesOutput;
+    use aws_sdk_ec2::types::VolumeState;
+    use aws_smithy_mocks::mock;
+
     use super::*;
+    use crate::testing;
 
     #[test]
     fn waits_grow_but_not_for_ever() {
@@ -217,5 +224,24 @@ mod tests {
     fn the_rounds_last_longer_than_a_large_snapshot_and_the_longest_keep() {
         let seconds: u32 = (0..ROUNDS).map(|round| wait(15, round)).sum();
         assert!(seconds > 17 * 3600, "{seconds}");
+    }
+
+    #[tokio::test]
+    async fn a_volume_that_ec2_could_not_make_is_deleted() {
+        let broken = || {
+            let volume = Volume::builder().volume_id("vol-1").state(VolumeState::Error).build();
+            DescribeVolumesOutput::builder().volumes(volume).build()
+        };
+        let look = mock!(Client::describe_volumes)
+            .sequence()
+            .output(broken)
+            .output(|| DescribeVolumesOutput::builder().build())
+            .build();
+        let delete = mock!(Client::delete_volume).then_output(|| DeleteVolumeOutput::builder().build());
+        let aws = testing::aws(&[&look, &delete], &[]);
+        let mut step = Step::default();
+        end_volumes(&aws, &Tags::stack(&aws), None, &mut step).await.unwrap();
+        assert_eq!((step.removed, step.remaining), (vec!["vol-1".to_owned()], vec![]));
+        assert_eq!(delete.num_calls(), 1);
     }
 }
