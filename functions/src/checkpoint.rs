@@ -13,6 +13,9 @@ use crate::fault::Fault;
 use crate::tagging::Tags;
 use crate::{Aws, snapshots, store, volumes};
 
+/// The volumes of a shard.
+const KINDS: [Kind; 2] = [Kind::Sources, Kind::Builds];
+
 /// The attempt in the tags of a snapshot that is made after the last one: later than any that a move between zones made.
 const AFTER_THE_LAST: &str = "over";
 
@@ -26,10 +29,12 @@ pub(crate) async fn keep(aws: &Aws, plan: &Plan, found: &[Volume]) -> Result<boo
             sources: shard.sources.snapshot.clone(),
             builds: shard.builds.snapshot.clone(),
         };
-        if has_worked(aws, plan, shard.shard).await? {
+        // What one volume has lost, the other is of no use for: its files have other times.
+        let is_lost = |kind| newest(found, shard, kind).is_some_and(volumes::failed);
+        if has_worked(aws, plan, shard.shard).await? && !KINDS.into_iter().any(is_lost) {
             is_new = true;
             // A kind without a volume was not worked on: what it started from still belongs to the other.
-            for kind in [Kind::Sources, Kind::Builds] {
+            for kind in KINDS {
                 let Some(volume) = newest(found, shard, kind) else {
                     continue;
                 };
@@ -101,5 +106,44 @@ fn may_wait(error: anyhow::Error) -> Result<bool, Fault> {
     match fault.name {
         Name::NotReady | Name::SnapshotFailed => Ok(true),
         _ => Err(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::{Tag, VolumeState};
+    use aws_sdk_s3::Client;
+    use aws_sdk_s3::operation::get_object::GetObjectOutput;
+    use aws_smithy_mocks::mock;
+
+    use super::*;
+    use crate::testing;
+
+    fn volume(kind: Kind, state: VolumeState) -> Volume {
+        let tag = |key, value: &str| Tag::builder().key(key).value(value).build();
+        Volume::builder()
+            .volume_id(kind.as_str())
+            .state(state)
+            .tags(tag(tags::SHARD, "0"))
+            .tags(tag(tags::ROLE, kind.as_str()))
+            .build()
+    }
+
+    #[tokio::test]
+    async fn work_that_has_lost_one_of_its_volumes_is_no_checkpoint() {
+        let worked = mock!(Client::get_object).then_output(|| {
+            let body = r#"{"build": "b-00002", "shard": 0, "attempt": 1, "instance": "i-1", "sequence": 1, "step": "sync",
+                "profiles": {}, "bytes": {"done": 1, "total": 1}, "clean": false, "warnings": []}"#;
+            GetObjectOutput::builder()
+                .body(body.as_bytes().to_vec().into())
+                .build()
+        });
+        let volumes = [
+            volume(Kind::Sources, VolumeState::Error),
+            volume(Kind::Builds, VolumeState::Available),
+        ];
+        // Neither a snapshot nor the checkpoint object is asked for: that would panic.
+        let aws = testing::aws(&[], &[&worked]);
+        assert!(keep(&aws, &testing::plan(1, &KINDS), &volumes).await.unwrap());
     }
 }

@@ -129,7 +129,7 @@ async fn kept_seconds(aws: &Aws, plan: Option<&Plan>, instance: &Instance, now: 
 /// Frees, checkpoints (for the owner's plan) and deletes the volumes with these tags.
 pub(crate) async fn end_volumes(aws: &Aws, tags: &Tags, owners_plan: Option<&Plan>, step: &mut Step) -> Result<()> {
     let ours = ours(aws, volumes::find(aws, tags).await?).await?;
-    for volume in ours.iter().filter(|volume| !volumes::available(volume)) {
+    for volume in ours.iter().filter(|volume| !volumes::deletable(volume)) {
         let not_yet = volumes::free(aws, volume).await;
         if let Err(fault) = not_yet.map_err(Fault::from)
             && fault.name != Name::NotReady

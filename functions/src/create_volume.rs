@@ -59,7 +59,7 @@ async fn in_zone(aws: &Aws, input: &CreateVolumeInput, planned: &VolumePlan) -> 
         found.iter().partition(|volume| volumes::zone(volume) == input.zone);
     if let Some(volume) = here.first() {
         // What was moved here is not needed there any more.
-        for moved in elsewhere.iter().filter(|volume| volumes::available(volume)) {
+        for moved in elsewhere.iter().filter(|volume| volumes::deletable(volume)) {
             volumes::delete(aws, moved).await?;
         }
         return Ok((*volume).clone());
@@ -85,6 +85,9 @@ async fn in_zone(aws: &Aws, input: &CreateVolumeInput, planned: &VolumePlan) -> 
 
 /// A snapshot that carries a volume into another zone. Its attempt tells it from those of earlier moves, which are older.
 async fn carried(aws: &Aws, input: &CreateVolumeInput, volume: &Volume) -> Result<String> {
+    if volumes::failed(volume) {
+        bail!("EC2 has lost what {} held", volumes::id(volume));
+    }
     volumes::free(aws, volume).await?;
     let tags = Tags::shard(aws, &input.build, input.shard)
         .with(tags::ATTEMPT, &input.attempt.to_string())
@@ -106,7 +109,7 @@ async fn attached(aws: &Aws, input: &CreateVolumeInput, volume: &Volume) -> Resu
             }
             bail!(not_ready(format!("{id} is being attached")))
         }
-        (Some(VolumeState::Error), None) => bail!("{id} could not be created; look at it in EC2 and delete it"),
+        (Some(VolumeState::Error), None) => bail!("EC2 could not make {id}, or has lost what it held"),
         _ => bail!(not_ready(format!("{id} is {}", volumes::state(volume)))),
     }
 }

@@ -158,7 +158,7 @@ impl Thing {
     async fn end(&self, aws: &Aws) -> Result<bool> {
         match self {
             Thing::Instance(instance) => instances::terminate(aws, instance).await?,
-            Thing::Volume(volume) if !volumes::available(volume) => return Ok(false),
+            Thing::Volume(volume) if !volumes::deletable(volume) => return Ok(false),
             Thing::Volume(volume) => volumes::delete(aws, volume).await?,
             Thing::Snapshot(snapshot) => {
                 snapshots::delete_unneeded(aws, std::slice::from_ref(snapshot), &HashSet::new()).await?;

@@ -46,6 +46,16 @@ pub(crate) fn available(volume: &Volume) -> bool {
     volume.state() == Some(&VolumeState::Available)
 }
 
+/// EC2 could not make it, or has lost what it held: it can only be deleted.
+pub(crate) fn failed(volume: &Volume) -> bool {
+    volume.state() == Some(&VolumeState::Error)
+}
+
+/// It may be deleted.
+pub(crate) fn deletable(volume: &Volume) -> bool {
+    available(volume) || failed(volume)
+}
+
 /// The value of a tag.
 pub(crate) fn tag<'a>(volume: &'a Volume, key: &str) -> Option<&'a str> {
     tagging::value(volume.tags(), key)
@@ -137,9 +147,9 @@ pub(crate) async fn detach(aws: &Aws, volume: &str, instance: &str, force: bool)
 /// Frees a volume whose instance is over: EC2 does it by itself, unless it is stuck.
 ///
 /// # Errors
-/// `NotReady` until it is available.
+/// `NotReady` until it may be deleted.
 pub(crate) async fn free(aws: &Aws, volume: &Volume) -> Result<()> {
-    if available(volume) {
+    if deletable(volume) {
         return Ok(());
     }
     let Some((instance, _)) = attached(volume) else {

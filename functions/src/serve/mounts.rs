@@ -116,6 +116,10 @@ async fn attach(aws: &Aws, volume: &Volume, instance: &str, taken: &mut Vec<Stri
                 return Ok(None);
             }
         }
+        None if volumes::failed(volume) => {
+            volumes::delete(aws, volume).await?;
+            return Ok(Some(format!("{id} could not be made, another one is")));
+        }
         None => return Ok(Some(format!("{id} is {}", volumes::state(volume)))),
     }
     Ok(Some(format!("{id} is being attached")))
@@ -145,7 +149,7 @@ pub(super) async fn drop_others(aws: &Aws, release: &str, instance: &str, mounte
         }
         let id = volumes::id(&volume);
         match here {
-            None if volumes::available(&volume) => {
+            None if volumes::deletable(&volume) => {
                 volumes::delete(aws, &volume).await?;
                 continue;
             }
@@ -170,7 +174,7 @@ pub(super) async fn drop_others(aws: &Aws, release: &str, instance: &str, mounte
 pub(super) async fn delete_all(aws: &Aws) -> Result<Vec<String>> {
     let mut left = Vec::new();
     for volume in find(aws).await? {
-        if volumes::available(&volume) {
+        if volumes::deletable(&volume) {
             volumes::delete(aws, &volume).await?;
         } else {
             free(aws, &volume).await?;
