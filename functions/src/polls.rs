@@ -59,6 +59,8 @@ pub(crate) fn next_wait(polls: &Polls, last: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::fault::Fault;
     use crate::settings::tests::variable;
@@ -112,5 +114,27 @@ mod tests {
             .take(12)
             .collect();
         assert_eq!(waits, [5, 7, 9, 12, 16, 21, 27, 34, 43, 54, 60, 60]);
+    }
+
+    /// Events of a task of the pipeline, with all its tries while things are under way: each is scheduled, started, ended.
+    fn events(shard: &Value, task: &str) -> u64 {
+        let retries = shard.pointer(task).expect(task)["Retry"].as_array().unwrap();
+        let waits = retries.iter().find(|retry| retry["ErrorEquals"][0] == "NotReady");
+        let tries = waits.map_or(0, |retry| retry["MaxAttempts"].as_u64().unwrap());
+        2 + 3 * (1 + tries)
+    }
+
+    #[test]
+    fn an_attempt_may_use_every_try_of_its_tasks() {
+        let machine = include_str!("../../statemachines/pipeline.asl.json");
+        let machine: Value = serde_json::from_str(machine).unwrap();
+        let shard = &machine["States"]["Shards"]["ItemProcessor"]["States"];
+        let volume = events(shard, "/Volumes/ItemProcessor/States/CreateVolume");
+        let snapshot = events(shard, "/Snapshots/ItemProcessor/States/Snapshot");
+        // A Map has four events and two an item.
+        let map = 4 + 2 * 2;
+        let attempt = events(shard, "/LaunchWorker") + map + 2 * volume + events(shard, "/RetireWorker");
+        assert!(PER_ATTEMPT >= attempt, "{attempt}");
+        assert!(PER_SHARD >= map + 2 * snapshot, "{}", map + 2 * snapshot);
     }
 }
