@@ -15,8 +15,9 @@ const PER_POLL: u64 = 9;
 const AT_THE_END: u64 = crate::cleanup::ROUNDS as u64 * PER_POLL + 400;
 /// Events kept for a shard's snapshots: two that are waited for up to a hundred times each, three events a time.
 const PER_SHARD: u64 = 700;
-/// Events kept for an attempt besides its polls: launching, two volumes, retiring, each retried some ten times.
-const PER_ATTEMPT: u64 = 150;
+/// Events kept for an attempt besides its polls: launching, two volumes that are carried from another zone for eight
+/// hours, retiring. Three a try; a test counts them in the state machine.
+const PER_ATTEMPT: u64 = 420;
 /// A poll that sees nothing new must not be the last: silence is believed after this many of the longest waits.
 const WAITS_OF_SILENCE: u32 = 3;
 
