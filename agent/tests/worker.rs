@@ -119,7 +119,13 @@ impl World {
 
     /// Starts an instance for the next attempt.
     async fn start(&mut self) -> (Agent, Metadata) {
-        self.attempts += 1;
+        let started = self.launch(&[]).await;
+        self.attach().await;
+        started
+    }
+
+    /// Tells the attempt's instance which volumes it has.
+    async fn attach(&self) {
         for (&kind, volume) in &self.volumes {
             let job = VolumeJob {
                 volume: volume.id.clone(),
@@ -130,6 +136,11 @@ impl World {
                 .put(&objects::volume_job(BUILD, 0, self.attempts, kind), &job)
                 .await;
         }
+    }
+
+    /// Starts an instance for the next attempt that has no volumes yet.
+    async fn launch(&mut self, settings: &[(&str, &str)]) -> (Agent, Metadata) {
+        self.attempts += 1;
         let metadata = Metadata::start(&UserData {
             stack: "vibes".to_owned(),
             region: "us-east-1".to_owned(),
@@ -140,7 +151,7 @@ impl World {
             attempt: self.attempts,
         })
         .await;
-        (Agent::start(self.path(), &self.s3, &metadata, &[]), metadata)
+        (Agent::start(self.path(), &self.s3, &metadata, settings), metadata)
     }
 
     async fn status(&self) -> Option<Status> {
@@ -249,6 +260,19 @@ async fn a_worker_builds_what_changed_and_leaves_clean_volumes() {
         "one source changed"
     );
     assert_eq!(world.outputs().len(), 2, "a profile is gone");
+}
+
+#[tokio::test]
+async fn a_volume_that_comes_from_another_zone_may_take_hours() {
+    let mut world = World::new().await;
+    world.s3.upload("one/01-low.wav", &tone(220.0, 300)).await;
+    world.plan(&[HOME], &[Kind::Sources, Kind::Builds]).await;
+    let (agent, _metadata) = world.launch(&[("VIBES_ATTACH_SECONDS", "1")]).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.attach().await;
+    agent.ended().await;
+    let status = world.status().await.unwrap();
+    assert_eq!(status.last, Some(Final::Done), "{status:?}");
 }
 
 #[tokio::test]
