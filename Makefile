@@ -54,7 +54,10 @@ deploy: ## Deploy to the AWS account of the environment: ALLOWED_CIDR=ip/n [PROF
 destroy: ## Delete an installation, its data stays: [STACK=name] [YES=name]
 	@scripts/destroy
 
+image: setup ## Make the image of each role in target/image, by the scripts that make the real ones, and check it
+	@scripts/image
+
 requirements: setup ## Pin the Python programs of requirements.in anew
 	@scripts/requirements
 
-.PHONY: help setup build run stop clean-twin env test lint doc check measure package measure-starts deploy destroy requirements
+.PHONY: help setup build run stop clean-twin env test lint doc check measure package measure-starts deploy destroy image requirements

@@ -1,19 +1,33 @@
-# One image per role: newest official Debian 12, the packages of the role, our two programs and their unit.
+# One image per role: the newest official Debian, the packages of the role, our two programs and their units.
+# `make ami` runs it; `make image` runs the same provisioning scripts in a directory.
 
 variable "role" {
   type        = string
   description = "What the image is for: volmgr, worker or server."
 }
 
+# The default fits the instance types that are the defaults of cfn/main.yaml. It is the only place that says so.
 variable "architecture" {
   type        = string
-  default     = "arm64"
-  description = "arm64 or x86_64; the programs must be built for it."
+  default     = "x86_64"
+  description = "Processor: x86_64 or arm64. The programs must be built for it."
 }
 
 variable "region" {
   type        = string
   description = "AWS region to make the image in."
+}
+
+variable "prefix" {
+  type        = string
+  default     = "/vibes"
+  description = "Parameter prefix of the installation that the image is for."
+}
+
+variable "subnet" {
+  type        = string
+  default     = ""
+  description = "Public subnet for the instance that becomes the image; the account's default VPC without one."
 }
 
 variable "version" {
@@ -23,25 +37,41 @@ variable "version" {
 
 variable "programs" {
   type        = string
-  description = "Directory that holds vibes-agent and vibes-compile, built for the architecture."
+  description = "Directory that holds vibes-agent and vibes-compile, built for the processor."
+}
+
+variable "out" {
+  type        = string
+  description = "Directory for what the build tells: manifest.json and image.json."
 }
 
 locals {
+  versions = {
+    for line in split("\n", file("${path.root}/versions")) :
+    split("=", line)[0] => split("=", line)[1] if length(split("=", line)) == 2
+  }
   debian_architecture = var.architecture == "arm64" ? "arm64" : "amd64"
   instance_type       = var.architecture == "arm64" ? "t4g.small" : "t3.small"
-  started             = formatdate("YYYYMMDDhhmmss", timestamp())
+  built               = formatdate("YYYYMMDDhhmmss", timestamp())
 }
 
 source "amazon-ebs" "vibes" {
-  region        = var.region
-  instance_type = local.instance_type
-  ssh_username  = "admin"
-  ami_name      = "vibes-${var.role}-${var.architecture}-${local.started}"
-  encrypt_boot  = true
+  region                                    = var.region
+  instance_type                             = local.instance_type
+  subnet_id                                 = var.subnet
+  associate_public_ip_address               = var.subnet == "" ? null : true
+  ssh_username                              = "admin"
+  ssh_clear_authorized_keys                 = true
+  ami_name                                  = "vibes${replace(var.prefix, "/", "-")}-${var.role}-${local.debian_architecture}-${local.built}"
+  ami_description                           = "vibes ${var.version}, ${var.role}, on Debian ${local.versions["debian"]}"
+  encrypt_boot                              = true
+  imds_support                              = "v2.0" # not in packer 1.6
+  temporary_security_group_source_public_ip = true   # not in packer 1.6
+  metadata_options { http_tokens = "required" }      # not in packer 1.6
 
   source_ami_filter {
     filters = {
-      name                = "debian-12-${local.debian_architecture}-*"
+      name                = "debian-${local.versions["debian"]}-${local.debian_architecture}-*"
       root-device-type    = "ebs"
       virtualization-type = "hvm"
     }
@@ -50,32 +80,53 @@ source "amazon-ebs" "vibes" {
   }
 
   tags = {
-    "Name"               = "vibes-${var.role}"
+    "Name"               = "vibes ${var.role} ${var.version}"
+    "vibes:prefix"       = var.prefix
     "vibes:role"         = var.role
     "vibes:version"      = var.version
+    "vibes:build"        = local.built
     "vibes:source-image" = "{{ .SourceAMI }}"
+  }
+  # What exists while the image is made, should packer be killed.
+  run_tags = {
+    "Name"         = "vibes ${var.role}: making an image"
+    "vibes:prefix" = var.prefix
+  }
+  run_volume_tags = {
+    "vibes:prefix" = var.prefix
   }
 }
 
 build {
   sources = ["source.amazon-ebs.vibes"]
 
-  provisioner "file" {
-    source      = "${path.root}/rootfs"
-    destination = "/tmp/rootfs"
+  provisioner "shell" {
+    inline = ["mkdir /tmp/vibes /tmp/vibes/programs"]
   }
-
   provisioner "file" {
-    source      = "${var.programs}/"
-    destination = "/tmp"
+    sources     = ["${path.root}/versions", "${path.root}/rootfs"]
+    destination = "/tmp/vibes/"
   }
-
+  provisioner "file" {
+    sources     = ["${var.programs}/vibes-agent", "${var.programs}/vibes-compile"]
+    destination = "/tmp/vibes/programs/"
+  }
   provisioner "shell" {
     execute_command = "sudo env VIBES_ROLE=${var.role} bash '{{ .Path }}'"
     scripts = [
       "${path.root}/provision/packages.sh",
       "${path.root}/provision/programs.sh",
       "${path.root}/provision/check.sh",
+      "${path.root}/provision/compile.sh",
     ]
+  }
+  provisioner "file" {
+    direction   = "download"
+    source      = "/tmp/vibes/image.json"
+    destination = "${var.out}/image.json"
+  }
+
+  post-processor "manifest" {
+    output = "${var.out}/manifest.json"
   }
 }

@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
-# Installs the Debian packages of the role and nothing else.
+# Installs the Debian packages of the role and nothing else, and lets no package act by itself afterwards.
 set -euo pipefail
 
-common=(ca-certificates chrony e2fsprogs util-linux)
+# openssh-server: for whoever looks at a machine through an EC2 Instance Connect Endpoint.
+packages=(ca-certificates chrony e2fsprogs openssh-server util-linux)
 case "$VIBES_ROLE" in
-worker) packages=("${common[@]}" flac fuse3 lame opus-tools tup vorbis-tools) ;;
-volmgr) packages=("${common[@]}") ;;
-server) packages=("${common[@]}" rsync) ;;
+volmgr) ;;
+worker) packages+=(flac fuse3 lame opus-tools tup vorbis-tools) ;;
+server) packages+=(caddy python3 rsync) ;; # rrsync is part of rsync and written in Python
 *)
-    echo "VIBES_ROLE is '$VIBES_ROLE': give worker, volmgr or server" >&2
+    echo "VIBES_ROLE is '$VIBES_ROLE': give volmgr, worker or server" >&2
     exit 1
     ;;
 esac
 
 export DEBIAN_FRONTEND=noninteractive
-apt-get update
-apt-get install --yes --no-install-recommends "${packages[@]}"
+apt-get -q update
+apt-get -q install --yes --no-install-recommends "${packages[@]}"
 apt-get clean
-# An instance lives for minutes: it must not spend them on updates.
-systemctl mask apt-daily.timer apt-daily-upgrade.timer
+
+# A machine lives for minutes: it must not spend them on updates.
+systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer man-db.timer unattended-upgrades.service
+# The agent starts what serves, with a configuration of its own.
+if [ "$VIBES_ROLE" = server ]; then
+    systemctl disable caddy.service rsync.service
+fi
