@@ -3,6 +3,7 @@
 //! Everything here loops over what is there, so that a new state, function or parameter is covered the day it is made.
 
 mod clones;
+mod costs;
 mod docs;
 mod machine;
 mod machines;
