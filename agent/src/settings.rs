@@ -30,7 +30,7 @@ pub struct Settings {
     /// Seconds between two looks for a spot notice, which comes two minutes before the end.
     #[arg(long, env = "VIBES_SPOT_SECONDS", default_value = "5", value_parser = seconds)]
     pub spot_every: Duration,
-    /// Seconds to wait for the plan, for a volume to be named and for its device to appear.
+    /// Seconds to wait for the plan and for the device of a volume that has been named.
     #[arg(long, env = "VIBES_ATTACH_SECONDS", default_value = "900", value_parser = seconds)]
     pub attach_within: Duration,
     /// Seconds between two looks of a server at what it shall serve.

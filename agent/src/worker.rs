@@ -107,14 +107,17 @@ fn judge(worked: Result<()>, stopped: Option<&str>) -> (Final, Option<String>) {
 
 impl Attempt<'_> {
     async fn work(&self, volumes: &mut Volumes, keep: &mut Duration) -> Result<()> {
-        let plan: Plan = self.wait_for(&objects::plan(self.build)).await?;
+        let plan: Plan = self
+            .wait_for(&objects::plan(self.build), self.settings.attach_within)
+            .await?;
         stop::on_time_limit(self.stop, self.began, plan.max_run_minutes);
         *keep = minutes(plan.input.keep_failed_worker_minutes);
 
         let (mut sources, mut builds) = (None, None);
         for &kind in &plan.kinds {
             let key = objects::volume_job(self.build, self.user_data.shard, self.user_data.attempt, kind);
-            let job: VolumeJob = self.wait_for(&key).await?;
+            // One that comes from another zone comes as a snapshot first: for hours. The time limit ends that too.
+            let job: VolumeJob = self.wait_for(&key, minutes(plan.max_run_minutes)).await?;
             let root = volumes.open(kind, &job, self.settings, self.stop).await?;
             match kind {
                 Kind::Sources => sources = Some(root),
@@ -191,8 +194,8 @@ impl Attempt<'_> {
             .await
     }
 
-    async fn wait_for<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
-        self.store.wait_for(key, self.settings.attach_within, self.stop).await
+    async fn wait_for<T: serde::de::DeserializeOwned>(&self, key: &str, within: Duration) -> Result<T> {
+        self.store.wait_for(key, within, self.stop).await
     }
 }
 
