@@ -25,6 +25,7 @@ mod checkpoint;
 mod estimate;
 mod executions;
 mod fingerprint;
+mod images;
 mod instances;
 mod ladder;
 mod leftovers;

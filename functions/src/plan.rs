@@ -1,8 +1,7 @@
 //! Decides what a build does: takes control, reads everything that matters once, and writes it down.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use contract::fault::Name;
-use contract::image::Image;
 use contract::input::{Input, Market, Only};
 use contract::job::{Kind, Role};
 use contract::manifest::{self, Entry};
@@ -10,7 +9,7 @@ use contract::plan::{Plan, ShardPlan, VolumePlan};
 use contract::profile::Profile;
 use contract::release::Release;
 use contract::steps::{Decision, PlanInput, PlanOutput, ShardItem};
-use contract::{objects, parameters, shard};
+use contract::{objects, shard};
 
 use crate::control::{self, Taken};
 use crate::executions::{self, Execution};
@@ -18,7 +17,7 @@ use crate::fault::{Fault, named};
 use crate::fingerprint::{self, Ingredients};
 use crate::profiles::{self, Profiles};
 use crate::start::{self, Past};
-use crate::{Aws, asked, ownership, polls, releases, sizes, sources, store};
+use crate::{Aws, asked, images, ownership, polls, sizes, sources, store};
 
 /// An incomplete release is built this often before only `force` or a change builds it again.
 const TRIES: u32 = 2;
@@ -101,8 +100,7 @@ async fn decide(
     } else {
         Role::Worker
     };
-    let image: Image = serde_json::from_str(&required(aws, &parameters::image(&settings.prefix, role), role).await?)
-        .with_context(|| format!("reading parameter {}", parameters::image(&settings.prefix, role)))?;
+    let image = images::made_of(aws, role).await?;
     let shards = settings.shards;
     let ingredients = Ingredients {
         sources: &sources,
@@ -134,7 +132,7 @@ async fn decide(
         fingerprint,
         sources_bucket: settings.sources_bucket.clone(),
         role,
-        image: required(aws, &parameters::ami(&settings.prefix, role), role).await?,
+        image: images::id(aws, role).await?,
         markets: asked
             .market
             .map_or_else(|| settings.markets.clone(), |market: Market| vec![market]),
@@ -156,17 +154,6 @@ async fn decide(
     // Last: what has a plan is planned.
     store::put(aws, &objects::plan(&plan.build), &plan).await?;
     Ok(to_build(&plan))
-}
-
-/// A parameter that the image build writes.
-async fn required(aws: &Aws, name: &str, role: Role) -> Result<String> {
-    releases::parameter(aws, name).await?.ok_or_else(|| {
-        let role = role.as_str();
-        anyhow!(named(
-            Name::LaunchRefused,
-            format!("there is no {role} image (parameter {name}): build the image")
-        ))
-    })
 }
 
 fn up_to_date(release: &Release, fingerprint: &str, asked: &Input) -> bool {

@@ -1,18 +1,16 @@
 //! The server's instance: one that works, on the current image.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
-use contract::fault::Name;
 use contract::input::Market;
 use contract::job::{Role, UserData};
 use contract::serve::ServerStatus;
-use contract::{objects, parameters, tags};
+use contract::{objects, tags};
 
-use crate::fault::named;
 use crate::instances::{self, Launch};
 use crate::store::Stored;
 use crate::tagging::{Tags, held};
-use crate::{Aws, ladder, releases, store, times};
+use crate::{Aws, images, ladder, store, times};
 
 /// How the server is doing.
 #[derive(Debug)]
@@ -100,7 +98,7 @@ async fn unfit(aws: &Aws, server: &Instance, now: &str) -> Result<Option<String>
     if !instances::alive(server) {
         return Ok(Some(format!("{id} is {}", instances::state(server).as_str())));
     }
-    if server.image_id() != Some(image(aws).await?.as_str()) {
+    if server.image_id() != Some(images::id(aws, Role::Server).await?.as_str()) {
         return Ok(Some(format!("{id} has an older image")));
     }
     let status: Option<Stored<ServerStatus>> = store::get(aws, objects::SERVE_STATUS).await?;
@@ -115,16 +113,6 @@ async fn unfit(aws: &Aws, server: &Instance, now: &str) -> Result<Option<String>
     Ok((silent > i64::from(patience)).then(|| format!("{id} has said nothing for {silent} seconds")))
 }
 
-async fn image(aws: &Aws) -> Result<String> {
-    let name = parameters::ami(&aws.settings.prefix, Role::Server);
-    releases::parameter(aws, &name).await?.ok_or_else(|| {
-        anyhow!(named(
-            Name::LaunchRefused,
-            format!("there is no server image (parameter {name}): build the image")
-        ))
-    })
-}
-
 async fn launch(aws: &Aws, step: &[&str]) -> Result<Instance> {
     let user_data = UserData {
         stack: aws.settings.stack.clone(),
@@ -135,7 +123,7 @@ async fn launch(aws: &Aws, step: &[&str]) -> Result<Instance> {
         shard: 0,
         attempt: 0,
     };
-    let image = image(aws).await?;
+    let image = images::id(aws, Role::Server).await?;
     let subnets = ladder::subnets(aws).await?;
     // A server that EC2 takes back would drop its listeners: never spot.
     let rungs = ladder::rungs(
