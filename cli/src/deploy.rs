@@ -170,7 +170,7 @@ impl<'a> Deployment<'a> {
                         .await?
                         .context("the network's stack is gone")?,
                 };
-                network_of(&stack)?
+                network_of(&stack, &self.template("main.yaml")?)
             }
         };
         self.stack(&self.cloud.stack, "main.yaml", &self.main_parameters(network))
@@ -341,8 +341,11 @@ pub(crate) fn profile_stacks(cloud: &Cloud) -> String {
     format!("{}-profile-", cloud.stack)
 }
 
-/// The network that a stack made, as parameters of the main stack.
-pub(crate) fn network_of(stack: &Stack) -> Result<BTreeMap<String, String>> {
-    let outputs = ["VpcId", "SubnetIds"].map(|key| Ok((key.to_owned(), stack.output(key)?)));
-    outputs.into_iter().collect()
+/// The ids that the network's stack says, as far as the main template asks for them by these names.
+pub(crate) fn network_of(stack: &Stack, main: &Template) -> BTreeMap<String, String> {
+    let ids = stack
+        .outputs
+        .iter()
+        .filter(|(key, _)| main.text.contains(&format!("\n  {key}:\n")));
+    ids.map(|(key, output)| (key.clone(), output.value.clone())).collect()
 }

@@ -32,7 +32,10 @@ pub(crate) async fn destroy(cloud: &Cloud, account: &Account, yes: Option<&str>)
             .collect(),
     ];
     let code = code::bucket_name(cloud, account);
-    let code = code::bucket_exists(cloud, &code).await?.then_some(code);
+    // The stack of the CodeBuild projects has a say, if there is one.
+    let used = |stack: &&Stack| stack.outputs.values().any(|output| output.value == code);
+    let user = stacks.values().find(used).map(|stack| &stack.name);
+    let code = (user.is_none() && code::bucket_exists(cloud, &code).await?).then_some(code);
     let names: Vec<_> = order.iter().flatten().map(|stack| stack.name.as_str()).collect();
     if names.is_empty() && code.is_none() {
         println!("there is no installation {main} here: nothing to delete");
@@ -49,6 +52,9 @@ pub(crate) async fn destroy(cloud: &Cloud, account: &Account, yes: Option<&str>)
     println!("This deletes the stacks {}", names.join(", "));
     if let Some(code) = &code {
         println!("and the bucket {code}, which holds the functions' code.");
+    }
+    if let Some(user) = user {
+        println!("The stack {user} stays, and with it the bucket that holds the functions' code.");
     }
     println!("What you uploaded stays, and so do the releases: their buckets and snapshots are named at the end.");
     confirm(main, yes)?;

@@ -55,7 +55,7 @@ pub(crate) async fn show(cloud: &Cloud, account: &Account, options: &Deploy) -> 
         Some(name) => {
             run.stack(&name, "vpc.yaml", &BTreeMap::new()).await?;
             match run.deployment.there(&name) {
-                Some(stack) => deploy::network_of(stack)?,
+                Some(stack) => deploy::network_of(stack, &run.deployment.template("main.yaml")?),
                 None => stand_in(cloud).await?,
             }
         }
