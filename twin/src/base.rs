@@ -272,15 +272,17 @@ impl From<anyhow::Error> for Answer {
     }
 }
 
-/// The base checks signatures of all keys but the root's, whose credential scope is enough.
 fn as_root(service: &str, content_type: &'static str) -> http::request::Builder {
-    let scope = format!("{ROOT_KEY}/20260101/{REGION}/{service}/aws4_request");
     Request::builder()
-        .header(
-            header::AUTHORIZATION,
-            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
-        )
+        .header(header::AUTHORIZATION, root(service))
         .header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
+}
+
+/// The authorization of the account's root. The base checks signatures of all keys but the root's, whose credential scope
+/// is enough.
+pub fn root(service: &str) -> String {
+    let scope = format!("{ROOT_KEY}/20260101/{REGION}/{service}/aws4_request");
+    format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0")
 }
 
 fn full(body: String) -> Body {

@@ -5,7 +5,7 @@
 //! process, mount and loop device it made. Inside, from the endpoint down:
 //!
 //! - [`proxy`] is the endpoint. It names every call ([`call`], [`callers`]), lets [`faults`] spoil it, refuses what the
-//!   caller's role may not do ([`needs`], [`iam`]), notes it in [`record`], and answers it: `/_twin/` by [`control`], the EC2 calls of the closed list by [`ec2`], all others by
+//!   caller's role may not do (`permission`, by [`needs`] and [`iam`]), notes it in [`record`], and answers it: `/_twin/` by [`control`], the EC2 calls of the closed list by [`ec2`], all others by
 //!   the [`base`].
 //! - [`ec2`] keeps ids, states, tags and client tokens as AWS does, and tells [`machine`] what to make real.
 //! - [`base`] is MiniStack, run as a child with a clean environment; nothing else knows what stands there.
@@ -21,6 +21,7 @@ pub mod iam;
 pub mod life;
 pub mod machine;
 pub mod needs;
+mod permission;
 pub mod port;
 pub mod proxy;
 pub mod record;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -17,13 +17,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::base::Client;
+use crate::base::{Client, root};
 use crate::call::{Call, Protocol, is_told_by_its_body};
 use crate::callers::Callers;
 use crate::control;
 use crate::ec2::{self, Ec2};
 use crate::faults::{Fault, Faults, Kind};
+use crate::iam::Roles;
 use crate::machine::Machines;
+use crate::permission;
 use crate::record::{Outcome, Record};
 use crate::xml::{Element, leaf, node};
 
@@ -45,6 +47,8 @@ pub struct Twin {
     pub record: Record,
     /// Who calls.
     pub callers: Arc<Callers>,
+    /// What they may do.
+    pub roles: Roles,
 }
 
 impl Twin {
@@ -62,10 +66,11 @@ impl Twin {
         )?;
         Ok(Arc::new(Twin {
             ec2,
-            base,
+            base: base.clone(),
             faults,
             record: Record::create(&state.join("record.jsonl"))?,
             callers,
+            roles: Roles::new(base),
         }))
     }
 }
@@ -158,6 +163,7 @@ async fn spoiled(
         *outcome = Outcome {
             fault: outcome.fault.take(),
             made: std::mem::take(&mut outcome.made),
+            needs: outcome.needs.take(),
             ..Outcome::default()
         };
     }
@@ -200,6 +206,9 @@ async fn performed(
     body: Held,
     outcome: &mut Outcome,
 ) -> Result<Response<Body>> {
+    if let Some(refused) = permission::refused(twin, call, caller, outcome).await? {
+        return Ok(refused);
+    }
     if call.service == "ec2"
         && let Some(answer) = simulated(twin, call, caller).await?
     {
@@ -214,8 +223,21 @@ async fn performed(
     parts
         .headers
         .insert("x-forwarded-proto", HeaderValue::from_static("https"));
+    if outcome.needs.is_some() && permission::is_asked_wrongly(call) {
+        parts.headers.insert(AUTHORIZATION, root(&call.service).parse()?);
+    }
     match twin.base.send(Request::from_parts(parts, body.stream())).await {
-        Ok(response) => passed_back(response, outcome).await,
+        Ok(response) => {
+            if matches!(call.service.as_str(), "iam" | "cloudformation") {
+                twin.roles.forget();
+            }
+            if response.status() == StatusCode::NOT_FOUND
+                && let Some(refused) = permission::hidden(twin, call, caller, outcome).await?
+            {
+                return Ok(refused);
+            }
+            passed_back(response, outcome).await
+        }
         Err(error) => {
             tracing::warn!("{} {}: {error:#}", call.service, call.action);
             outcome.error = Some("ServiceUnavailable".to_owned());
@@ -306,7 +328,7 @@ pub fn refusal(protocol: Protocol, status: StatusCode, code: &str, message: &str
     }
 }
 
-fn xml_response(status: StatusCode, xml: String) -> Response<Body> {
+pub(crate) fn xml_response(status: StatusCode, xml: String) -> Response<Body> {
     let text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{xml}");
     let mut response = Response::new(whole(text.into()));
     *response.status_mut() = status;

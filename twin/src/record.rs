@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::call::Call;
+use crate::iam::Need;
 
 /// One call.
 #[derive(Debug, Clone, Serialize)]
@@ -35,6 +36,19 @@ pub struct Entry {
     pub resources: Vec<String>,
     /// The fault that was injected.
     pub fault: Option<String>,
+    /// What a role had to be allowed to do; none if that is not known, or the caller may do everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<Judged>>,
+}
+
+/// A need, and the statements of the caller's role that allowed it when it called.
+#[derive(Debug, Clone, Serialize)]
+pub struct Judged {
+    /// The need; without the keys that all calls of a caller have alike.
+    #[serde(flatten)]
+    pub need: Need,
+    /// The `Sid`s; without any it was refused.
+    pub allowed: Vec<String>,
 }
 
 /// How a call ended.
@@ -48,6 +62,8 @@ pub struct Outcome {
     pub made: Vec<String>,
     /// The fault that was injected.
     pub fault: Option<String>,
+    /// What the caller's role had to be allowed to do.
+    pub needs: Option<Vec<Judged>>,
 }
 
 /// All calls since the twin was started, in memory and in `DIR/record.jsonl`.
@@ -81,6 +97,7 @@ impl Record {
             error: outcome.error,
             resources,
             fault: outcome.fault,
+            needs: outcome.needs,
         };
         let line = serde_json::to_string(&entry).unwrap_or_default();
         if let Err(error) = writeln!(file, "{line}") {

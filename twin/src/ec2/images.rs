@@ -1,4 +1,4 @@
-//! Images: any id that starts with `ami-twin-` exists; instances run the agent whatever it says.
+//! Images: `ami-twin-...` is this machine, whatever follows; `ami-tree-...` an image of `make image`.
 
 use super::Reply;
 use super::query::Query;
@@ -15,7 +15,7 @@ pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
 
 /// AWS's refusal of an image that does not exist.
 pub(super) fn check(id: &str) -> Outcome<()> {
-    if id.starts_with("ami-twin-") {
+    if id.starts_with("ami-twin-") || id.starts_with("ami-tree-") {
         return Ok(());
     }
     if !id.starts_with("ami-") {
@@ -24,7 +24,7 @@ pub(super) fn check(id: &str) -> Outcome<()> {
             format!("Invalid id: \"{id}\" (expecting \"ami-...\")"),
         ));
     }
-    let message = format!("The image id '[{id}]' does not exist: images of the twin are called ami-twin-...");
+    let message = format!("The image id '[{id}]' does not exist: images of the twin are called ami-twin-... or ami-tree-...");
     Err(Refusal::new("InvalidAMIID.NotFound", message))
 }
 

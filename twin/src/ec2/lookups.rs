@@ -1,5 +1,7 @@
 //! What RunInstances asks the base: launch template, subnet, image parameter, role.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::Ec2;
@@ -25,7 +27,11 @@ pub(super) struct Template {
     pub(super) subnet: Option<String>,
     pub(super) public: Option<bool>,
     pub(super) http_tokens: Option<String>,
-    pub(super) instance_tags: Tags,
+    pub(super) key: Option<String>,
+    /// Of the first volume.
+    pub(super) encrypted: Option<String>,
+    /// What is made gets these tags, by type: `instance`, `volume` ...
+    pub(super) tags: BTreeMap<String, Tags>,
 }
 
 /// A subnet.
@@ -48,17 +54,8 @@ pub(super) struct Profile {
 impl Ec2 {
     /// The template that the call names; empty if it names none.
     pub(super) async fn template(&self, query: Query<'_>) -> Outcome<Template> {
-        let which = match (
-            query.get("LaunchTemplate.LaunchTemplateName"),
-            query.get("LaunchTemplate.LaunchTemplateId"),
-        ) {
-            (Some(name), None) => ("LaunchTemplateName", name),
-            (None, Some(id)) => ("LaunchTemplateId", id),
-            (None, None) => return Ok(Template::default()),
-            (Some(_), Some(_)) => {
-                let both = "Either provide launchTemplateId or launchTemplateName, not both";
-                return Err(Refusal::new("InvalidParameterCombination", both));
-            }
+        let Some(which) = named_template(query)? else {
+            return Ok(Template::default());
         };
         let version = query.get("LaunchTemplate.Version").unwrap_or("$Default");
         let parameters = [which, ("LaunchTemplateVersion.1", version)];
@@ -74,6 +71,22 @@ impl Ec2 {
             let message = format!("The launch template {} has no version {version}", which.1);
             Refusal::new("InvalidLaunchTemplateId.VersionNotFound", message)
         })
+    }
+
+    /// Id and own tags of the template that the call names.
+    pub(super) async fn template_itself(&self, query: Query<'_>) -> Outcome<Option<(String, Tags)>> {
+        let Some((name, value)) = named_template(query)? else {
+            return Ok(None);
+        };
+        let parameters = [(format!("{name}.1"), value)];
+        let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let answer = self.base.query("ec2", "DescribeLaunchTemplates", &parameters).await?;
+        let template = answer.items("launchTemplates").first().ok_or_else(|| {
+            let message = format!("The launch template {value} does not exist");
+            Refusal::new("InvalidLaunchTemplateName.NotFoundException", message)
+        })?;
+        let id = template.text_at("launchTemplateId").unwrap_or_default();
+        Ok(Some((id, read_tags(template))))
     }
 
     /// A subnet by id; without one, the first of the default VPC, as AWS takes it.
@@ -159,6 +172,26 @@ impl Ec2 {
     }
 }
 
+/// The parameter that names the launch template, and the name or id.
+fn named_template(query: Query<'_>) -> Outcome<Option<(&'static str, &str)>> {
+    let name = query.get("LaunchTemplate.LaunchTemplateName");
+    match (name, query.get("LaunchTemplate.LaunchTemplateId")) {
+        (Some(name), None) => Ok(Some(("LaunchTemplateName", name))),
+        (None, Some(id)) => Ok(Some(("LaunchTemplateId", id))),
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => {
+            let both = "Either provide launchTemplateId or launchTemplateName, not both";
+            Err(Refusal::new("InvalidParameterCombination", both))
+        }
+    }
+}
+
+fn read_tags(tagged: &Element) -> Tags {
+    let text = |tag: &Element, name| tag.text_at(name).unwrap_or_default();
+    let tags = tagged.items("tagSet").iter();
+    tags.map(|tag| (text(tag, "key"), text(tag, "value"))).collect()
+}
+
 fn read_template(data: &Element) -> Template {
     let nic = data.items("networkInterfaceSet").first();
     let groups = |element: &Element, path| {
@@ -182,17 +215,23 @@ fn read_template(data: &Element) -> Template {
             .and_then(|nic| nic.text_at("associatePublicIpAddress"))
             .map(|text| text == "true"),
         http_tokens: data.text_at("metadataOptions/httpTokens"),
-        instance_tags: Tags::new(),
+        key: data.text_at("keyName"),
+        encrypted: data
+            .items("blockDeviceMappingSet")
+            .first()
+            .and_then(|volume| volume.text_at("ebs/encrypted")),
+        tags: BTreeMap::new(),
     };
     if let Some(nic) = nic.filter(|_| template.groups.is_empty()) {
         template.groups = groups(nic, "groupSet");
     }
-    let for_instances = |item: &&Element| item.text_at("resourceType").as_deref() == Some("instance");
-    for specification in data.items("tagSpecificationSet").iter().filter(for_instances) {
-        for tag in specification.items("tagSet") {
-            let text = |name| tag.text_at(name).unwrap_or_default();
-            template.instance_tags.insert(text("key"), text("value"));
-        }
+    for specification in data.items("tagSpecificationSet") {
+        let resource_type = specification.text_at("resourceType").unwrap_or_default();
+        template
+            .tags
+            .entry(resource_type)
+            .or_default()
+            .extend(read_tags(specification));
     }
     template
 }
@@ -210,7 +249,8 @@ mod tests {
              <groupSet><item>sg-1</item></groupSet></item></networkInterfaceSet>\
              <tagSpecificationSet><item><resourceType>volume</resourceType><tagSet/></item><item><resourceType>instance\
              </resourceType><tagSet><item><key>a</key><value>b</value></item></tagSet></item></tagSpecificationSet>\
-             <metadataOptions><httpTokens>required</httpTokens></metadataOptions>\
+             <keyName>k</keyName><blockDeviceMappingSet><item><deviceName>/dev/xvda</deviceName><ebs><encrypted>true</encrypted>\
+             </ebs></item></blockDeviceMappingSet><metadataOptions><httpTokens>required</httpTokens></metadataOptions>\
              <instanceInitiatedShutdownBehavior>terminate</instanceInitiatedShutdownBehavior></launchTemplateData>",
         );
         let template = read_template(&data.unwrap());
@@ -222,7 +262,12 @@ mod tests {
             groups: vec!["sg-1".into()],
             public: Some(true),
             http_tokens: Some("required".into()),
-            instance_tags: Tags::from([("a".into(), "b".into())]),
+            key: Some("k".into()),
+            encrypted: Some("true".into()),
+            tags: BTreeMap::from([
+                ("instance".to_owned(), Tags::from([("a".into(), "b".into())])),
+                ("volume".to_owned(), Tags::new()),
+            ]),
             ..Template::default()
         };
         assert_eq!(template, expected);

@@ -1,9 +1,9 @@
 //! EC2 as far as the twin makes it real: a closed list of calls on instances, volumes, snapshots and their tags.
 //!
 //! Promised as in AWS: ids, states and their order, zones, client tokens, tags, filters, pages, error codes, attachment
-//! rules, what survives a termination. Not imitated: root volumes (an instance's only devices are what is attached),
-//! permissions (every caller may do everything; the record shows who did what), quotas, and time: what takes AWS
-//! seconds to minutes takes a quarter of a second here.
+//! rules, what survives a termination, what a role must be allowed to do ([`needs`]). Not imitated: root volumes (an
+//! instance's only devices are what is attached), quotas, and time: what takes AWS seconds to minutes takes a quarter of
+//! a second here.
 //!
 //! Calls that only describe networks and launch templates go to the base, which CloudFormation there works with. Any
 //! other call is refused by name: better a loud gap than a quiet difference.
@@ -12,6 +12,7 @@ mod images;
 mod inspect;
 mod instances;
 mod lookups;
+mod needs;
 mod query;
 mod refusal;
 mod run;
@@ -38,6 +39,7 @@ use crate::base::Client;
 use crate::call::Call;
 use crate::callers::Callers;
 use crate::faults::Faults;
+use crate::iam::Need;
 use crate::machine::Machines;
 use crate::xml::{leaf, set};
 
@@ -92,6 +94,17 @@ pub struct Answer {
     pub made: Vec<String>,
 }
 
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Answer {
+        Answer {
+            status: refusal.status,
+            xml: refusal.document(),
+            error: Some(refusal.code),
+            made: Vec::new(),
+        }
+    }
+}
+
 /// The inside of a response document, and the ids of what was made.
 #[derive(Debug, Default)]
 struct Reply {
@@ -137,15 +150,15 @@ impl Ec2 {
         }))
     }
 
+    /// What the caller must be allowed to do; an answer if that cannot be said, because the call names what is not there.
+    pub async fn needs(&self, call: &Call) -> Result<Vec<Need>, Answer> {
+        let needs = self.needed(call, Query(&call.parameters)).await;
+        needs.map_err(Answer::from)
+    }
+
     /// Answers a call; none if it is the base's to answer.
     pub async fn answer(self: &Arc<Self>, call: &Call, caller: &str) -> Option<Answer> {
         let query = Query(&call.parameters);
-        let refused = |refusal: Refusal| Answer {
-            status: refusal.status,
-            xml: refusal.document(),
-            error: Some(refusal.code),
-            made: Vec::new(),
-        };
         let outcome = match self.dispatch(call, caller, query).await {
             Some(outcome) => outcome,
             None if PASSED.contains(&call.action.as_str()) || self.is_tagging_elsewhere(call) => return None,
@@ -164,7 +177,7 @@ impl Ec2 {
                 error: None,
                 made: reply.made,
             },
-            Err(refusal) => refused(refusal),
+            Err(refusal) => refusal.into(),
         })
     }
 

@@ -80,14 +80,19 @@ impl<'a> Query<'a> {
 
     /// The tags that the call gives to what it makes of this type (`instance`, `volume`, `snapshot`).
     pub(super) fn tag_specification(self, resource_type: &str) -> Tags {
-        let specifications = self
-            .numbers("TagSpecification")
-            .into_iter()
-            .map(|n| format!("TagSpecification.{n}"));
-        specifications
-            .filter(|prefix| self.get(&format!("{prefix}.ResourceType")) == Some(resource_type))
-            .flat_map(|prefix| self.tags(&format!("{prefix}.Tag")))
-            .collect()
+        self.tag_specifications().remove(resource_type).unwrap_or_default()
+    }
+
+    /// The tags that the call gives to what it makes, by type.
+    pub(super) fn tag_specifications(self) -> BTreeMap<String, Tags> {
+        let mut all: BTreeMap<String, Tags> = BTreeMap::new();
+        for number in self.numbers("TagSpecification") {
+            let prefix = format!("TagSpecification.{number}");
+            let resource_type = self.get(&format!("{prefix}.ResourceType")).unwrap_or_default();
+            let tags = self.tags(&format!("{prefix}.Tag"));
+            all.entry(resource_type.to_owned()).or_default().extend(tags);
+        }
+        all
     }
 
     /// `Tag.N.Key` and `Tag.N.Value` below a prefix that ends in `Tag`.

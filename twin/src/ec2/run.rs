@@ -1,5 +1,6 @@
 //! RunInstances: what is wished for is put together from call and launch template, checked, and started.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -24,18 +25,25 @@ const MOST_INSTANCES: usize = 20;
 const LARGEST_USER_DATA: usize = 16 << 10;
 
 /// What a call asks for, its template applied and everything checked.
-struct Launch {
+pub(super) struct Launch {
     count: usize,
-    image: String,
-    instance_type: String,
-    subnet: Subnet,
-    groups: Vec<String>,
-    public: bool,
-    spot: bool,
+    pub(super) image: String,
+    /// The parameter that holds the image.
+    pub(super) image_parameter: Option<String>,
+    pub(super) instance_type: String,
+    pub(super) subnet: Subnet,
+    pub(super) groups: Vec<String>,
+    /// They are the template's.
+    pub(super) groups_of_template: bool,
+    pub(super) public: bool,
+    pub(super) spot: bool,
     terminates_on_shutdown: bool,
-    profile: Option<Profile>,
+    pub(super) profile: Option<Profile>,
+    pub(super) key: Option<String>,
+    pub(super) encrypted: Option<String>,
     user_data: Vec<u8>,
-    tags: Tags,
+    /// By type of what is made.
+    pub(super) tags: BTreeMap<String, Tags>,
 }
 
 impl Ec2 {
@@ -94,7 +102,7 @@ impl Ec2 {
         Ok(reply)
     }
 
-    async fn launch(&self, query: Query<'_>) -> Outcome<Launch> {
+    pub(super) async fn launch(&self, query: Query<'_>) -> Outcome<Launch> {
         let (least, most): (Option<usize>, Option<usize>) = (query.parsed("MinCount")?, query.parsed("MaxCount")?);
         let (least, most) = (least.unwrap_or(1), most.unwrap_or(1));
         if least < 1 || most < least || most > MOST_INSTANCES {
@@ -113,9 +121,9 @@ impl Ec2 {
             })
         };
 
-        let image = self
-            .image(&needed("ImageId", given("ImageId", template.image))?)
-            .await?;
+        let image = needed("ImageId", given("ImageId", template.image))?;
+        let image_parameter = image.strip_prefix("resolve:ssm:").map(str::to_owned);
+        let image = self.image(&image).await?;
         images::check(&image)?;
         let instance_type = needed("InstanceType", given("InstanceType", template.instance_type))?;
         if instance_type.split('.').filter(|piece| !piece.is_empty()).count() != 2 {
@@ -150,7 +158,8 @@ impl Ec2 {
         let public = public.unwrap_or(subnet.public);
         let mut groups = query.list("SecurityGroupId");
         groups.extend(query.list(&format!("{nic}.SecurityGroupId")));
-        let groups = if groups.is_empty() {
+        let groups_of_template = groups.is_empty();
+        let groups = if groups_of_template {
             template.groups
         } else {
             groups.into_iter().map(str::to_owned).collect()
@@ -186,18 +195,24 @@ impl Ec2 {
         if user_data.len() > LARGEST_USER_DATA {
             return Err(Refusal::invalid("User data is limited to 16384 bytes"));
         }
-        let mut tags = template.instance_tags;
-        tags.extend(query.tag_specification("instance"));
+        let mut tags = template.tags;
+        for (resource_type, more) in query.tag_specifications() {
+            tags.entry(resource_type).or_default().extend(more);
+        }
         Ok(Launch {
             count: most,
             image,
+            image_parameter,
             instance_type,
             subnet,
             groups,
+            groups_of_template,
             public,
             spot,
             terminates_on_shutdown,
             profile,
+            key: query.get("KeyName").map(str::to_owned).or(template.key),
+            encrypted: template.encrypted,
             user_data,
             tags,
         })
@@ -265,7 +280,7 @@ impl Launch {
             ended: None,
             private_ip: None,
             public_ip: None,
-            tags: self.tags.clone(),
+            tags: self.tags.get("instance").cloned().unwrap_or_default(),
         }
     }
 

@@ -109,7 +109,8 @@ fn is_ours(id: &str) -> bool {
     ["i-", "vol-", "snap-"].iter().any(|prefix| id.starts_with(prefix))
 }
 
-fn tags_of<'a>(state: &'a mut State, id: &str) -> Outcome<&'a mut Tags> {
+/// The tags of an instance, a volume or a snapshot.
+pub(super) fn tags_of<'a>(state: &'a mut State, id: &str) -> Outcome<&'a mut Tags> {
     match id.split('-').next() {
         Some("i") => Ok(&mut state.instance(id)?.tags),
         Some("vol") => Ok(&mut state.volume(id)?.tags),

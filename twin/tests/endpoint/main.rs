@@ -4,5 +4,6 @@ mod faults;
 mod instances;
 mod life;
 mod passed;
+mod permissions;
 mod volumes;
 mod world;
