@@ -4,6 +4,7 @@
 
 pub mod project;
 pub mod readback;
+pub mod rights;
 pub mod sample;
 pub mod template;
 pub mod tree;

@@ -8,6 +8,7 @@ mod docs;
 mod machine;
 mod machines;
 mod payloads;
+mod permissions;
 mod spellings;
 mod templates;
 
