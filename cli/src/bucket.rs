@@ -1,10 +1,83 @@
-//! Buckets that are not needed any more.
+//! The bucket that code is put into, and buckets that are not needed any more.
 
 use anyhow::{Context, Result, bail, ensure};
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag, Tagging};
+use contract::tags;
+use serde_json::json;
 
+use crate::account::Account;
 use crate::cloud::Cloud;
 use crate::{destroy, retained};
+
+/// The name of the bucket that code is put into.
+pub(crate) fn of_code(cloud: &Cloud, account: &Account) -> String {
+    format!("{}-code-{}-{}", cloud.stack, account.id, cloud.region)
+}
+
+/// The bucket is there, and ours to use.
+pub(crate) async fn exists(cloud: &Cloud, bucket: &str) -> Result<bool> {
+    match cloud.s3.head_bucket().bucket(bucket).send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("looking for the bucket {bucket}")),
+    }
+}
+
+/// Makes the bucket if it is not there: by us and not by a stack, because the stacks are made from what it holds.
+pub(crate) async fn make(cloud: &Cloud, bucket: &str) -> Result<()> {
+    if exists(cloud, bucket).await? {
+        return Ok(());
+    }
+    // The oldest region is the one that must not be named.
+    let place = (cloud.region != "us-east-1").then(|| {
+        let region = BucketLocationConstraint::from(cloud.region.as_str());
+        CreateBucketConfiguration::builder().location_constraint(region).build()
+    });
+    let create = cloud
+        .s3
+        .create_bucket()
+        .bucket(bucket)
+        .set_create_bucket_configuration(place);
+    create
+        .send()
+        .await
+        .with_context(|| format!("creating the bucket {bucket}"))?;
+    // The next time it would be there, and nobody would look.
+    if let Err(error) = protect(cloud, bucket).await {
+        delete(cloud, bucket).await?;
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// As the templates have it for theirs; AWS encrypts every bucket and lets nobody else in by itself.
+async fn protect(cloud: &Cloud, bucket: &str) -> Result<()> {
+    let arn = format!("arn:{}:s3:::{bucket}", cloud.partition());
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "OnlyEncryptedConnections",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [arn, format!("{arn}/*")],
+            "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+        }],
+    });
+    let policy = cloud.s3.put_bucket_policy().bucket(bucket).policy(policy.to_string());
+    policy
+        .send()
+        .await
+        .with_context(|| format!("setting the policy of the bucket {bucket}"))?;
+    let tag = Tag::builder().key(tags::STACK).value(&cloud.stack).build()?;
+    let tags = Tagging::builder().tag_set(tag).build()?;
+    let tagging = cloud.s3.put_bucket_tagging().bucket(bucket).tagging(tags);
+    tagging
+        .send()
+        .await
+        .with_context(|| format!("tagging the bucket {bucket}"))
+        .map(drop)
+}
 
 /// `vibes erase`: deletes a bucket that stayed when its installation was deleted, once that is confirmed.
 pub(crate) async fn erase(cloud: &Cloud, bucket: &str, yes: Option<&str>) -> Result<()> {

@@ -54,6 +54,15 @@ impl Cloud {
         })
     }
 
+    /// The partition of the region, as ARNs name it.
+    pub(crate) fn partition(&self) -> &'static str {
+        match &self.region {
+            region if region.starts_with("cn-") => "aws-cn",
+            region if region.starts_with("us-gov-") => "aws-us-gov",
+            _ => "aws",
+        }
+    }
+
     /// A JSON object of a bucket; none if it is not there.
     pub(crate) async fn json<T: DeserializeOwned>(&self, bucket: &str, key: &str) -> Result<Option<T>> {
         let Some(bytes) = self.bytes(bucket, key).await? else {

@@ -8,13 +8,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 
-use crate::account::Account;
 use crate::cloud::Cloud;
 
 /// Everything that is put into the code bucket: key below `KIND/VERSION/` -> bytes.
@@ -171,46 +169,6 @@ impl Code {
             }
         }
         Ok(())
-    }
-}
-
-/// The name of the bucket that code is put into.
-pub(crate) fn bucket_name(cloud: &Cloud, account: &Account) -> String {
-    format!("{}-code-{}-{}", cloud.stack, account.id, cloud.region)
-}
-
-/// The bucket is there, and ours to use.
-pub(crate) async fn bucket_exists(cloud: &Cloud, bucket: &str) -> Result<bool> {
-    match cloud.s3.head_bucket().bucket(bucket).send().await {
-        Ok(_) => Ok(true),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("looking for the bucket {bucket}")),
-    }
-}
-
-/// The bucket that code is put into; made if it is not there.
-///
-/// It is made here and not by a stack because the stacks are made from what it holds.
-pub(crate) async fn bucket(cloud: &Cloud, account: &Account) -> Result<String> {
-    let bucket = bucket_name(cloud, account);
-    if bucket_exists(cloud, &bucket).await? {
-        return Ok(bucket);
-    }
-    // The oldest region is the one that must not be named.
-    let place = (cloud.region != "us-east-1").then(|| {
-        let region = BucketLocationConstraint::from(cloud.region.as_str());
-        CreateBucketConfiguration::builder().location_constraint(region).build()
-    });
-    let create = cloud
-        .s3
-        .create_bucket()
-        .bucket(&bucket)
-        .set_create_bucket_configuration(place);
-    match create.send().await {
-        Err(error) if error.code() != Some("BucketAlreadyOwnedByYou") => {
-            Err(error).with_context(|| format!("creating the bucket {bucket}"))
-        }
-        _ => Ok(bucket),
     }
 }
 

@@ -12,9 +12,10 @@ use tokio::sync::Mutex;
 
 use crate::account::Account;
 use crate::arguments::Deploy;
+use crate::bucket;
 use crate::changes::{self, Template};
 use crate::cloud::Cloud;
-use crate::code::{self, Code};
+use crate::code::Code;
 use crate::memory::{Memory, made_from};
 use crate::stacks::{self, Places, Stack};
 use crate::{image, profiles};
@@ -63,7 +64,8 @@ pub(crate) async fn deploy(cloud: &Cloud, account: &Account, options: &Deploy) -
     }
     let stacks = stacks::list(cloud).await?;
     is_told(cloud, options, &stacks)?;
-    let bucket = code::bucket(cloud, account).await?;
+    let bucket = bucket::of_code(cloud, account);
+    bucket::make(cloud, &bucket).await?;
     let (memory, ()) = try_join!(Memory::read(cloud, &bucket), code.put(cloud, &bucket))?;
     let mut deployment = Deployment::new(cloud, options, bucket, code.version.clone(), stacks, memory);
 
@@ -236,12 +238,11 @@ impl<'a> Deployment<'a> {
     pub(crate) fn template(&self, name: &str) -> Result<Template> {
         let path = self.options.project.join("cfn").join(name);
         let text = fs::read_to_string(&path).with_context(|| format!("reading the template {}", path.display()))?;
-        let Cloud { region, .. } = self.cloud;
+        let region = &self.cloud.region;
         // As the templates write it: AWS::URLSuffix.
-        let suffix = if region.starts_with("cn-") {
-            "amazonaws.com.cn"
-        } else {
-            "amazonaws.com"
+        let suffix = match self.cloud.partition() {
+            "aws-cn" => "amazonaws.com.cn",
+            _ => "amazonaws.com",
         };
         Ok(Template {
             name: name.to_owned(),

@@ -8,7 +8,6 @@ use futures::future::join_all;
 use crate::account::Account;
 use crate::bucket;
 use crate::cloud::Cloud;
-use crate::code;
 use crate::deploy::profile_stacks;
 use crate::retained::Retained;
 use crate::stacks::{self, Stack};
@@ -31,11 +30,11 @@ pub(crate) async fn destroy(cloud: &Cloud, account: &Account, yes: Option<&str>)
             .into_iter()
             .collect(),
     ];
-    let code = code::bucket_name(cloud, account);
+    let code = bucket::of_code(cloud, account);
     // The stack of the CodeBuild projects has a say, if there is one.
     let used = |stack: &&Stack| stack.outputs.values().any(|output| output.value == code);
     let user = stacks.values().find(used).map(|stack| &stack.name);
-    let code = (user.is_none() && code::bucket_exists(cloud, &code).await?).then_some(code);
+    let code = (user.is_none() && bucket::exists(cloud, &code).await?).then_some(code);
     let names: Vec<_> = order.iter().flatten().map(|stack| stack.name.as_str()).collect();
     if names.is_empty() && code.is_none() {
         println!("there is no installation {main} here: nothing to delete");

@@ -7,9 +7,9 @@ use aws_sdk_ec2::types::Filter;
 
 use crate::account::Account;
 use crate::arguments::Deploy;
+use crate::bucket;
 use crate::changes;
 use crate::cloud::Cloud;
-use crate::code;
 use crate::deploy::{self, Deployment};
 use crate::memory::Memory;
 use crate::{profiles, stacks};
@@ -24,8 +24,8 @@ pub(crate) async fn show(cloud: &Cloud, account: &Account, options: &Deploy) -> 
     account.print(cloud);
     let stacks = stacks::list(cloud).await?;
     deploy::is_told(cloud, options, &stacks)?;
-    let bucket = code::bucket_name(cloud, account);
-    let memory = if code::bucket_exists(cloud, &bucket).await? {
+    let bucket = bucket::of_code(cloud, account);
+    let memory = if bucket::exists(cloud, &bucket).await? {
         code.put_templates(cloud, &bucket).await?;
         println!(
             "dry run: wrote templates to s3://{bucket}/templates/{}/, and changes nothing else",

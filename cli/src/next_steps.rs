@@ -5,6 +5,7 @@ use contract::job::Role;
 use contract::parameters;
 
 use crate::cloud::Cloud;
+use crate::retained::program;
 use crate::stacks;
 
 /// Prints what is missing, and the commands that the main stack has ready.
@@ -22,7 +23,10 @@ pub(crate) async fn print(cloud: &Cloud) -> Result<()> {
             "  Make the images. Nothing can be built without {}:",
             missing.join(", ")
         );
-        println!("    make ami, or the CodeBuild projects vibes-ami-ROLE (docs/deploy.md)");
+        println!(
+            "    the CodeBuild projects {}-ami-ROLE of cfn/meta.yaml do",
+            cloud.stack
+        );
     }
     let below = parameters::profiles(&cloud.prefix);
     let profiles = cloud.ssm.get_parameters_by_path().path(&below).send().await?;
@@ -38,6 +42,7 @@ pub(crate) async fn print(cloud: &Cloud) -> Result<()> {
     }
     let cidr = main.parameters.get("AllowedCidr").cloned().unwrap_or_default();
     println!("  {cidr} may pull. To let others: make deploy ALLOWED_CIDR=...");
-    println!("  vibes upload DIRECTORY, vibes follow, vibes pull DIRECTORY do the rest from here.");
+    let vibes = program();
+    println!("  From here: {vibes} upload DIRECTORY, {vibes} follow, {vibes} pull DIRECTORY, {vibes} status");
     Ok(())
 }

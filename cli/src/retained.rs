@@ -69,7 +69,7 @@ impl Retained {
         let mut lines = Vec::new();
         for bucket in &self.buckets {
             lines.push(format!("s3://{bucket}"));
-            commands.push(format!("vibes erase --stack {} {bucket}", cloud.stack));
+            commands.push(format!("{} erase --stack {} {bucket}", program(), cloud.stack));
         }
         for (id, gib, name) in &self.snapshots {
             lines.push(format!("{id}  {gib} GiB  {name}"));
@@ -95,6 +95,11 @@ impl Retained {
         println!("To delete it for good:\n  {}", commands.join("\n  "));
         Ok(())
     }
+}
+
+/// What this program is called by.
+pub(crate) fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "vibes".to_owned())
 }
 
 fn name(tags: &[aws_sdk_ec2::types::Tag]) -> String {
@@ -125,12 +130,10 @@ pub(crate) async fn buckets(cloud: &Cloud) -> Result<Vec<String>> {
             ours.extend([teardown.sources_bucket, teardown.state_bucket]);
         }
     }
-    let main = stacks::find(cloud, &cloud.stack).await?;
-    let in_use = |name: &String| {
-        main.as_ref()
-            .is_some_and(|main| main.outputs.values().any(|output| output.value == *name))
-    };
-    names.retain(|name| ours.contains(name) && !in_use(name));
+    let stacks = stacks::list(cloud).await?;
+    let outputs = stacks.values().flat_map(|stack| stack.outputs.values());
+    let in_use: BTreeSet<_> = outputs.map(|output| output.value.as_str()).collect();
+    names.retain(|name| ours.contains(name) && !in_use.contains(name.as_str()));
     Ok(names)
 }
 
