@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tests::rights::{Role, Statement, roles, table, unexercised};
-use tests::template::{load, strings};
+use tests::template::{fields, load, strings};
 
 use crate::machine::definition;
 use crate::{names, none};
@@ -53,6 +53,35 @@ fn the_docs_say_what_every_statement_is_for_and_no_other() {
             "{name} has two statements of one name"
         );
     }
+}
+
+#[test]
+fn the_docs_say_what_the_roles_of_other_templates_are_for() {
+    let mut there = BTreeSet::new();
+    for template in names("cfn", ".yaml").into_iter().filter(|name| name != "permissions") {
+        let mut found = BTreeSet::new();
+        named(&load(&template), &mut found);
+        there.extend(found.into_iter().map(|name| (format!("{template}.yaml"), name)));
+    }
+    let rows = table("Roles of other templates").into_iter();
+    let said: BTreeSet<(String, String)> = rows.map(|row| (row[0].clone(), row[1].clone())).collect();
+    assert_eq!(said, there, "left: docs/permissions.md; right: cfn/");
+}
+
+/// Logical ids of roles and policies, wherever they are.
+fn named(value: &Value, found: &mut BTreeSet<String>) {
+    for (name, is) in fields(value) {
+        let kind = is["Type"].as_str().unwrap_or_default();
+        if matches!(kind, "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy" | "AWS::IAM::Policy") {
+            found.insert(name.clone());
+        }
+        named(is, found);
+    }
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .for_each(|value| named(value, found));
 }
 
 #[test]
