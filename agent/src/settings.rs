@@ -42,6 +42,15 @@ pub struct Settings {
     /// Port of the rsync daemon.
     #[arg(long, env = "VIBES_RSYNC_PORT", default_value = "873")]
     pub rsync_port: u16,
+    /// Port of SFTP and of rsync over SSH.
+    #[arg(long, env = "VIBES_SSH_PORT", default_value = "22")]
+    pub ssh_port: u16,
+    /// Port of plain HTTP.
+    #[arg(long, env = "VIBES_HTTP_PORT", default_value = "80")]
+    pub http_port: u16,
+    /// Port of encrypted HTTP.
+    #[arg(long, env = "VIBES_HTTPS_PORT", default_value = "443")]
+    pub https_port: u16,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

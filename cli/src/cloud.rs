@@ -87,9 +87,9 @@ impl Cloud {
         Ok(Some(body.to_vec()))
     }
 
-    /// The value of a parameter; none if it is not there.
+    /// The value of a parameter, decrypted; none if it is not there.
     pub(crate) async fn parameter(&self, name: &str) -> Result<Option<String>> {
-        match self.ssm.get_parameter().name(name).send().await {
+        match self.ssm.get_parameter().name(name).with_decryption(true).send().await {
             Err(error) if error.code() == Some("ParameterNotFound") => Ok(None),
             answer => {
                 let answer = answer.with_context(|| format!("reading the parameter {name}"))?;

@@ -18,7 +18,7 @@ use crate::cloud::Cloud;
 use crate::code::Code;
 use crate::memory::{Memory, made_from};
 use crate::stacks::{self, Places, Stack};
-use crate::{image, profiles};
+use crate::{access, image, profiles};
 
 /// Parameters of the main template that suit one machine instead of a cloud: everything is near and waits for nobody.
 ///
@@ -33,6 +33,7 @@ const TWIN_PARAMETERS: &[(&str, &str)] = &[
     // These two bound how far the time between two looks at a worker may grow: to some three seconds of a twin.
     ("MaxAttempts", "3"),
     ("MaxRunMinutes", "240"),
+    ("PlainHttpCidr", "127.0.0.0/8"),
     ("PollFirstSeconds", "3"),
     ("PollMaxSeconds", "10"),
     ("Serve", "true"),
@@ -71,7 +72,10 @@ pub(crate) async fn deploy(cloud: &Cloud, account: &Account, options: &Deploy) -
 
     let images = async {
         match &options.twin {
-            Some(_) => image::describe_twin(cloud, &programs(options)?).await,
+            Some(_) => {
+                image::describe_twin(cloud, &programs(options)?).await?;
+                access::open_twin(cloud).await
+            }
             None => Ok(()),
         }
     };

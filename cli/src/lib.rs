@@ -3,6 +3,7 @@
 //! It knows the contract and AWS, nothing else: the same commands work against AWS and against a local twin, whichever
 //! the environment (`AWS_ENDPOINT_URL`) points to.
 
+mod access;
 mod account;
 pub mod arguments;
 mod bucket;
@@ -26,6 +27,7 @@ mod status;
 mod summary;
 mod units;
 mod upload;
+mod ways;
 
 use anyhow::Result;
 

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_ec2::types::Filter;
 use contract::job::Role;
-use contract::serve::{ServerStatus, Volumes};
+use contract::serve::{Protocol, ServerStatus, Volumes};
 use contract::{objects, tags};
 use serde::{Deserialize, Serialize};
 
+use crate::access::{self, Password};
 use crate::arguments::Pull;
 use crate::cloud::Cloud;
-use crate::follow;
 use crate::stacks::Places;
+use crate::{follow, ways};
 
 /// How often to look whether the release is served.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PULLED: &str = ".vibes.json";
 
 /// What is served, and where.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Served {
     /// The release.
     pub(crate) release: String,
@@ -32,6 +33,17 @@ pub(crate) struct Served {
     pub(crate) address: String,
     /// The profiles.
     pub(crate) profiles: Vec<String>,
+    /// What the server says.
+    pub(crate) status: ServerStatus,
+    /// The password; none if none is set.
+    pub(crate) password: Option<Password>,
+}
+
+impl Served {
+    /// The password in a command line.
+    pub(crate) fn password_word(&self) -> &str {
+        self.password.as_ref().map_or("PASSWORD", |password| &password.word)
+    }
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -42,6 +54,9 @@ struct Pulled {
 /// Waits until the current release is served, then makes the output directory a mirror of it.
 pub(crate) async fn pull(cloud: &Cloud, places: &Places, options: &Pull) -> Result<Served> {
     let served = served(cloud, places, Duration::from_secs(options.patience)).await?;
+    if let Some(Some(why)) = served.status.protocols.get(&Protocol::Rsync) {
+        bail!("{} is served, but not by rsync: {why}", served.release);
+    }
     mirror(&served, &options.out).await?;
     Ok(served)
 }
@@ -94,6 +109,8 @@ async fn look(cloud: &Cloud, places: &Places, release: &str) -> Result<Result<Se
         release: release.to_owned(),
         address,
         profiles: volumes.profiles,
+        password: access::password(cloud).await?,
+        status,
     }))
 }
 
@@ -133,7 +150,7 @@ async fn mirror(served: &Served, out: &Path) -> Result<()> {
     pulled.profiles.extend(served.profiles.iter().cloned());
     fs::write(&note, serde_json::to_vec(&pulled)?).with_context(|| format!("writing {}", note.display()))?;
     for profile in &served.profiles {
-        rsync(&url(served, profile), &out.join(profile)).await?;
+        rsync(served, profile, &out.join(profile)).await?;
     }
     let gone: Vec<_> = pulled
         .profiles
@@ -151,17 +168,15 @@ async fn mirror(served: &Served, out: &Path) -> Result<()> {
     fs::write(&note, serde_json::to_vec(&pulled)?).with_context(|| format!("writing {}", note.display()))
 }
 
-/// Where rsync finds a profile.
-pub(crate) fn url(served: &Served, profile: &str) -> String {
-    format!("rsync://{}/{profile}/", served.address)
-}
-
-async fn rsync(from: &str, to: &Path) -> Result<()> {
+async fn rsync(served: &Served, profile: &str, to: &Path) -> Result<()> {
+    let from = ways::url(served, profile);
+    let password = served.password.as_ref().map_or("", |password| &password.value);
     fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
     let status = tokio::process::Command::new("rsync")
         .args(["-rt", "--delete", "--timeout=60", "--contimeout=20"])
-        .arg(from)
+        .arg(&from)
         .arg(to)
+        .env("RSYNC_PASSWORD", password)
         .kill_on_drop(true)
         .status()
         .await

@@ -1,5 +1,6 @@
 //! Says what is built, served and going on.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -7,7 +8,7 @@ use contract::objects;
 use contract::release::Release;
 
 use crate::cloud::Cloud;
-use crate::{follow, pull, stacks, summary, units};
+use crate::{follow, pull, stacks, summary, units, ways};
 
 /// Prints it.
 pub(crate) async fn print(cloud: &Cloud) -> Result<()> {
@@ -42,8 +43,14 @@ pub(crate) async fn print(cloud: &Cloud) -> Result<()> {
     }
     match pull::served(cloud, &places, Duration::ZERO).await {
         Ok(served) => {
-            for profile in &served.profiles {
-                println!("served:   {}", pull::url(&served, profile));
+            println!(
+                "served:   {} at {}: {}",
+                served.release,
+                served.address,
+                served.profiles.join(", ")
+            );
+            for way in ways::list(&served, Path::new("")) {
+                println!("  {way}");
             }
         }
         Err(reason) => println!("served:   {reason:#}"),

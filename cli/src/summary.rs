@@ -13,9 +13,9 @@ use contract::status::Report;
 
 use crate::cloud::Cloud;
 use crate::follow::{Ended, How};
-use crate::pull::{Served, url};
+use crate::pull::Served;
 use crate::stacks::Places;
-use crate::units;
+use crate::{units, ways};
 
 /// Names of a kind that are listed; the report has all of them.
 const LISTED: usize = 10;
@@ -120,11 +120,11 @@ pub(crate) fn print_served(served: &Served, out: &Path) -> Result<()> {
             "  {profile:12} {:>12} {:>10}   {}",
             units::count(files, "file"),
             units::bytes(bytes),
-            url(served, profile)
+            ways::url(served, profile)
         );
     }
-    let (from, to) = (url(served, "PROFILE"), out.join("PROFILE"));
-    println!("To pull it again: rsync -rt --delete {from} {}/", to.display());
+    println!("To pull again, profile by profile (other ways: vibes status):");
+    println!("  {}", ways::rsync(served, out));
     Ok(())
 }
 

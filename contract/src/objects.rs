@@ -8,6 +8,10 @@ pub const CONTROL: &str = "control.json";
 pub const SERVE_DESIRED: &str = "serve/desired.json";
 /// The volumes that the server has or gets ([`crate::serve::Volumes`]).
 pub const SERVE_VOLUMES: &str = "serve/volumes.json";
+/// Who may pull ([`crate::serve::Access`]).
+pub const SERVE_ACCESS: &str = "serve/access.json";
+/// The server's private SSH key, as text: every server has the same one.
+pub const SERVE_HOST_KEY: &str = "serve/host-key";
 /// What the server serves ([`crate::serve::ServerStatus`]).
 pub const SERVE_STATUS: &str = "serve/status.json";
 

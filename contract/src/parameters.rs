@@ -12,6 +12,16 @@ pub fn release(prefix: &str) -> String {
     format!("{prefix}/release")
 }
 
+/// The password for pulling (SecureString), set by the owner.
+pub fn serve_password(prefix: &str) -> String {
+    format!("{prefix}/serve/password")
+}
+
+/// Public SSH keys that may pull, as in `authorized_keys`, set by the owner.
+pub fn serve_keys(prefix: &str) -> String {
+    format!("{prefix}/serve/keys")
+}
+
 /// The image id of a role.
 pub fn ami(prefix: &str, role: Role) -> String {
     format!("{prefix}/ami/{}", role.as_str())

@@ -1,6 +1,15 @@
-//! What shall be served, by which volumes, and what is served.
+//! What shall be served, by which volumes, to whom, and what is served.
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+/// Who pulls with the password, and by SFTP.
+pub const USER: &str = "vibes";
+/// Who pulls by rsync over SSH. A user of its own, because SSH shuts the one for SFTP up in the release, where there are
+/// no programs.
+pub const RSYNC_USER: &str = "rsync";
 
 /// `serve/desired.json`, changed only by conditional writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +49,41 @@ pub struct MountedRelease {
     pub volumes: Vec<String>,
 }
 
+/// `serve/access.json`: who may pull. It holds the password: `serve` writes it, the server's agent reads it, nobody else
+/// may.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Access {
+    /// Prefix of the installation's parameters: what is missing is named in full.
+    pub prefix: String,
+    /// The password of [`USER`]; without one, nothing is offered that asks for it.
+    pub password: Option<String>,
+    /// Public keys, as in SSH's `authorized_keys`; without one, nothing is offered over SSH.
+    pub keys: Option<String>,
+    /// The server's name in the DNS. With one, HTTP is encrypted.
+    pub domain: Option<String>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A way to pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// The rsync daemon.
+    Rsync,
+    /// SFTP, and rsync over SSH.
+    Ssh,
+    /// Encrypted if the server has a name in the DNS.
+    Http,
+}
+
 /// `serve/status.json`, written by the server's agent every few seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,6 +96,15 @@ pub struct ServerStatus {
     pub current: Option<String>,
     /// Releases that are mounted; nothing else may be detached.
     pub mounted: Vec<String>,
+    /// Every protocol: why new connections cannot use it, or nothing if they can.
+    #[serde(default)]
+    pub protocols: BTreeMap<Protocol, Option<String>>,
+    /// The server's public SSH key, as in `known_hosts`; none while there is no SSH.
+    #[serde(default)]
+    pub host_key: Option<String>,
+    /// The name of [`Access::domain`].
+    #[serde(default)]
+    pub domain: Option<String>,
     /// What went wrong last, if something did.
     pub problem: Option<String>,
 }

@@ -12,7 +12,8 @@ use crate::{Aws, store};
 
 /// The value of an SSM parameter; none if there is no such parameter.
 pub(crate) async fn parameter(aws: &Aws, name: &str) -> Result<Option<String>> {
-    let request = aws.ssm.get_parameter().name(name).send().await;
+    // What is not a SecureString is not encrypted, and read the same.
+    let request = aws.ssm.get_parameter().name(name).with_decryption(true).send().await;
     let found = unless_absent(request.map_err(Refusal::from)).with_context(|| format!("reading parameter {name}"))?;
     Ok(found
         .and_then(|found| found.parameter)

@@ -45,6 +45,8 @@ pub struct Settings {
     pub keep_releases: u32,
     /// Serve the release after a build.
     pub serve: bool,
+    /// Name of the server in the DNS, if it has one.
+    pub domain: Option<String>,
     /// Seconds before the first polls of a worker.
     pub poll_first_seconds: u32,
     /// The wait between polls grows to this.
@@ -118,6 +120,7 @@ impl Settings {
             serve: serve
                 .parse()
                 .with_context(|| format!("VIBES_SERVE is {serve:?}: known are true, false"))?,
+            domain: variable("VIBES_DOMAIN").filter(|domain| !domain.is_empty()),
             poll_first_seconds: number("VIBES_POLL_FIRST_SECONDS")?,
             poll_max_seconds: number("VIBES_POLL_MAX_SECONDS")?,
             silent_seconds: number("VIBES_SILENT_SECONDS")?,

@@ -151,7 +151,8 @@ impl World {
         self.succeed(self.command(&venv().join("aws")).args(arguments))
     }
 
-    fn command(&self, program: &Path) -> Command {
+    /// A program that finds this world, and the project's programs.
+    pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         let path = format!("{}:{}", venv().display(), std::env::var("PATH").unwrap_or_default());
         command

@@ -1,16 +1,21 @@
 //! The role server: mounts releases side by side, offers the current one to new connections, lets old ones drain.
 //!
-//! One file per protocol: [`rsync`] today. A protocol gets a [`Release`] to offer and can tell which processes still
-//! serve from a folder.
+//! One file per protocol. Each gets the [`Release`] to offer and who may have it, and offers it only to them. Which
+//! releases are still read is seen from outside, by the processes that use their folders.
 
+mod file;
+pub mod http;
+mod opened;
 pub mod release;
 pub mod rsync;
+pub mod ssh;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use contract::objects;
-use contract::serve::{ServerStatus, Volumes};
+use contract::serve::{Access, Protocol, ServerStatus, Volumes};
+use nix::unistd::User;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -19,14 +24,25 @@ use crate::process;
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::store::Store;
+use http::Http;
 use release::Release;
 use rsync::Rsync;
+use ssh::Ssh;
+
+/// Why a protocol is closed before the first release.
+const NOTHING_YET: &str = "nothing is served yet";
 
 /// What a server has mounted and offers.
 struct Server<'a> {
     settings: &'a Settings,
     store: &'a Store,
     rsync: Rsync,
+    ssh: Ssh,
+    http: Http,
+    /// Why each protocol is closed, or nothing if it is open.
+    protocols: BTreeMap<Protocol, Option<String>>,
+    /// As it was last handed on.
+    access: Access,
     /// Releases with anything mounted, by name.
     releases: BTreeMap<String, Release>,
     /// Since when a release is no longer wanted.
@@ -37,10 +53,18 @@ struct Server<'a> {
 
 /// Serves until told to stop. What goes wrong is reported in the status and tried again: a server never gives up.
 pub async fn run(settings: &Settings, store: &Store, instance: &Instance, stop: &Stop) -> Result<()> {
+    let name = &settings.user;
+    let user = User::from_name(name)
+        .with_context(|| format!("looking for user {name}"))?
+        .with_context(|| format!("there is no user {name}, who serves: is this the server's image?"))?;
     let mut server = Server {
         settings,
         store,
-        rsync: Rsync::new(settings)?,
+        rsync: Rsync::new(settings, &user),
+        ssh: Ssh::new(settings),
+        http: Http::new(settings, &user),
+        protocols: BTreeMap::new(),
+        access: Access::default(),
         releases: BTreeMap::new(),
         unwanted: BTreeMap::new(),
         current: None,
@@ -72,10 +96,12 @@ impl Server<'_> {
     /// One step towards what `serve/volumes.json` says. Every part is tried; the first error is returned.
     async fn converge(&mut self) -> Result<()> {
         let wanted: Volumes = self.store.json(objects::SERVE_VOLUMES).await?.unwrap_or_default();
+        self.access = self.store.json(objects::SERVE_ACCESS).await?.unwrap_or_default();
         let mounted = self.mount(&wanted).await;
-        let switched = self.switch(&wanted);
+        let prepared = self.prepare(&wanted);
+        let offered = self.offer().await;
         let dropped = self.drop_unwanted(&wanted).await;
-        mounted.and(switched).and(dropped)
+        mounted.and(prepared).and(offered).and(dropped)
     }
 
     async fn mount(&mut self, wanted: &Volumes) -> Result<()> {
@@ -91,13 +117,13 @@ impl Server<'_> {
         result
     }
 
-    /// Points new connections at the current release, once all of it is mounted.
-    fn switch(&mut self, wanted: &Volumes) -> Result<()> {
+    /// Chooses the release that new connections get: the wanted one, once all of it is mounted.
+    fn prepare(&mut self, wanted: &Volumes) -> Result<()> {
         let Some(name) = &wanted.current else {
             if self.current.take().is_some() {
                 info!("nothing is served any more");
             }
-            return self.rsync.offer(None, &[]);
+            return Ok(());
         };
         let release = self.releases.get_mut(name).with_context(|| {
             format!(
@@ -109,13 +135,35 @@ impl Server<'_> {
             return Ok(());
         }
         release.join(&wanted.profiles)?;
-        self.rsync.offer(Some(release), &wanted.profiles)?;
         if self.current.as_deref() != Some(name) {
             release::point_at(&self.settings.serve_root, name)?;
             info!("new connections get {name}");
             self.current = Some(name.clone());
         }
         Ok(())
+    }
+
+    /// Offers the current release by every protocol. One that cannot be offered does not keep the others from it.
+    async fn offer(&mut self) -> Result<()> {
+        let release = self.current.as_ref().and_then(|name| self.releases.get(name));
+        let offered = [
+            (Protocol::Rsync, self.rsync.offer(release, &self.access).await),
+            (Protocol::Ssh, self.ssh.offer(release, &self.access, self.store).await),
+            (Protocol::Http, self.http.offer(release, &self.access).await),
+        ];
+        let mut result = Ok(());
+        for (protocol, closed) in offered {
+            let closed = match closed {
+                Ok(closed) => closed,
+                Err(error) => {
+                    let why = format!("{error:#}");
+                    result = result.and(Err(error));
+                    Some(why)
+                }
+            };
+            self.protocols.insert(protocol, closed);
+        }
+        result
     }
 
     /// Unmounts releases that are no longer named, after their last connection or when their time is over. A release
@@ -135,13 +183,13 @@ impl Server<'_> {
             let Some(release) = self.releases.get_mut(&name) else {
                 continue;
             };
-            let connections = process::rooted_in(release.folder())?;
+            let connections = process::using(release.folder())?;
             if !connections.is_empty() && since.elapsed() < self.settings.drain_within {
                 continue;
             }
             for connection in connections {
                 warn!("ending connection {connection}, which still reads {name}");
-                process::ask_to_end(connection)?;
+                process::end_now(connection)?;
             }
             release.unmount().await?;
             self.releases.remove(&name);
@@ -157,6 +205,9 @@ impl Server<'_> {
             sequence,
             current: self.current.clone(),
             mounted: self.releases.keys().cloned().collect(),
+            protocols: self.protocols.clone(),
+            host_key: self.ssh.host_key().cloned(),
+            domain: self.access.domain.clone(),
             problem,
         };
         if let Err(error) = self.store.put_json(objects::SERVE_STATUS, &status).await {
@@ -167,9 +218,11 @@ impl Server<'_> {
     /// Ends all connections and unmounts everything.
     async fn end(&mut self) -> Result<()> {
         self.current = None;
-        let mut result = self.rsync.end().await;
-        for connection in process::rooted_in(&self.settings.serve_root)? {
-            process::ask_to_end(connection)?;
+        self.protocols.clear();
+        let (rsync, ssh) = (self.rsync.end().await, self.ssh.end().await);
+        let mut result = rsync.and(ssh).and(self.http.end().await);
+        for connection in process::using(&self.settings.serve_root)? {
+            process::end_now(connection)?;
         }
         for (name, mut release) in std::mem::take(&mut self.releases) {
             let unmounted = release.unmount().await;

@@ -20,6 +20,7 @@ pub struct Release {
     folder: PathBuf,
     mounts: Mounts,
     shards: Vec<PathBuf>,
+    profiles: Vec<String>,
     complete: bool,
 }
 
@@ -30,6 +31,7 @@ impl Release {
             folder: serve_root.join(name),
             mounts: Mounts::default(),
             shards: Vec::new(),
+            profiles: Vec::new(),
             complete: false,
         }
     }
@@ -44,9 +46,19 @@ impl Release {
         self.complete
     }
 
+    /// The folder of all profiles.
+    pub fn root(&self) -> PathBuf {
+        self.folder.join("profiles")
+    }
+
     /// The folder that joins all shards' outputs of a profile.
-    pub fn profile(&self, name: &str) -> PathBuf {
-        self.folder.join("profiles").join(name)
+    fn profile(&self, name: &str) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// The profiles that are joined, and their folders.
+    pub fn profiles(&self) -> impl Iterator<Item = (&str, PathBuf)> {
+        self.profiles.iter().map(|name| (name.as_str(), self.profile(name)))
     }
 
     /// Mounts what is not mounted yet of these volumes, in shard order. A volume that is not attached yet is an error;
@@ -83,6 +95,7 @@ impl Release {
                 outputs => self.mounts.union(outputs, &at)?,
             }
         }
+        self.profiles = profiles.to_vec();
         Ok(())
     }
 
@@ -100,9 +113,14 @@ impl Release {
     }
 }
 
-/// Makes `current` lead to this release's profiles, at once for all of them.
+/// The path that leads to the profiles of the release that new connections get.
+pub fn current(serve_root: &Path) -> PathBuf {
+    serve_root.join("current")
+}
+
+/// Makes [`current`] lead to this release's profiles, at once for all of them.
 pub fn point_at(serve_root: &Path, release: &str) -> Result<()> {
-    let (current, new) = (serve_root.join("current"), serve_root.join("current.new"));
+    let (current, new) = (current(serve_root), serve_root.join("current.new"));
     let doing = || format!("pointing {} at {release}", current.display());
     crate::sync::tree::remove(&new)?;
     symlink(Path::new(release).join("profiles"), &new).with_context(doing)?;

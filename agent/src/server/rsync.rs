@@ -1,17 +1,19 @@
-//! The rsync daemon: one read-only module per profile.
+//! The rsync daemon: one read-only module per profile, for who knows the password.
 //!
-//! The daemon reads its configuration anew for each connection (rsyncd.conf(5)), and `use chroot` pins a connection to
-//! the folder that its module had then. So replacing the file is the switch to another release: whole per connection.
+//! The daemon reads its configuration and the password anew for each connection (rsyncd.conf(5)), and `use chroot` pins a
+//! connection to the folder that its module had then. So replacing the file is the switch to another release: whole per
+//! connection.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use contract::serve::{Access, USER};
 use nix::unistd::User;
 use tracing::warn;
 
 use super::release::Release;
+use super::{file, opened};
 use crate::process::Daemon;
 use crate::settings::Settings;
 
@@ -22,55 +24,49 @@ const IDLE_SECONDS: u32 = 600;
 #[derive(Debug)]
 pub struct Rsync {
     configuration: PathBuf,
+    secrets: PathBuf,
     /// The lines before the modules.
     head: String,
-    offered: Option<String>,
     daemon: Option<Daemon>,
 }
 
 impl Rsync {
-    /// A daemon that is not running yet. Fails when the unprivileged user does not exist.
-    pub fn new(settings: &Settings) -> Result<Self> {
-        let name = &settings.user;
-        let user = User::from_name(name)
-            .with_context(|| format!("looking for user {name}"))?
-            .with_context(|| format!("there is no user {name}, which rsync runs as: is this the server's image?"))?;
+    /// A daemon that is not running yet; its connections run as this user.
+    pub fn new(settings: &Settings, user: &User) -> Self {
+        let folder = settings.root.join("rsync");
+        let secrets = folder.join("secrets");
         // Encoded audio does not shrink: compressing it for a client that asks would only heat the processor.
         let head = format!(
             "port = {}\nuse chroot = yes\nread only = yes\nlist = yes\nuid = {}\ngid = {}\nreverse lookup = no\n\
-             timeout = {IDLE_SECONDS}\ndont compress = *\n",
-            settings.rsync_port, user.uid, user.gid
+             timeout = {IDLE_SECONDS}\ndont compress = *\nauth users = {USER}\nsecrets file = {}\n",
+            settings.rsync_port,
+            user.uid,
+            user.gid,
+            secrets.display()
         );
-        Ok(Self {
-            configuration: settings.root.join("rsyncd.conf"),
+        Self {
+            configuration: folder.join("rsyncd.conf"),
+            secrets,
             head,
-            offered: None,
             daemon: None,
-        })
+        }
     }
 
-    /// Offers these profiles of the release to new connections, or nothing; starts the daemon if it is not running.
-    pub fn offer(&mut self, release: Option<&Release>, profiles: &[String]) -> Result<()> {
+    /// Offers the release's profiles to new connections, or nothing; starts the daemon if it is not running. Says why it
+    /// is closed instead, if no password opens it.
+    pub async fn offer(&mut self, release: Option<&Release>, access: &Access) -> Result<Option<String>> {
+        let password = match opened::password(access) {
+            Ok(password) => password,
+            Err(why) => return self.end().await.map(|()| Some(why)),
+        };
+        file::replace(&self.secrets, 0o600, &format!("{USER}:{password}\n"))?;
         let mut text = self.head.clone();
-        if let Some(release) = release {
-            for profile in profiles {
-                write!(text, "[{profile}]\npath = {}\n", release.profile(profile).display())?;
-            }
+        for (profile, folder) in release.into_iter().flat_map(Release::profiles) {
+            write!(text, "[{profile}]\npath = {}\n", folder.display())?;
         }
-        if self.offered.as_ref() != Some(&text) {
-            let doing = || format!("writing {}", self.configuration.display());
-            let new = self.configuration.with_extension("new");
-            fs::create_dir_all(
-                self.configuration
-                    .parent()
-                    .context("the configuration lies in no folder")?,
-            )
-            .with_context(doing)?;
-            fs::write(&new, &text).with_context(doing)?;
-            fs::rename(&new, &self.configuration).with_context(doing)?;
-            self.offered = Some(text);
-        }
-        self.keep_running()
+        file::replace(&self.configuration, 0o644, &text)?;
+        self.keep_running()?;
+        Ok(None)
     }
 
     fn keep_running(&mut self) -> Result<()> {
@@ -81,10 +77,14 @@ impl Rsync {
             }
         }
         let configuration = format!("--config={}", self.configuration.display());
-        self.daemon = Some(Daemon::start(
+        let words = [
             "rsync",
-            &["--daemon", "--no-detach", &configuration, "--log-file=/dev/stderr"],
-        )?);
+            "--daemon",
+            "--no-detach",
+            &configuration,
+            "--log-file=/dev/stderr",
+        ];
+        self.daemon = Some(Daemon::start("rsync", &words)?);
         Ok(())
     }
 

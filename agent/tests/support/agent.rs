@@ -43,8 +43,27 @@ pub fn become_instance() -> PathBuf {
     mknod(&fuse, SFlag::S_IFCHR, Mode::empty(), makedev(10, 229)).unwrap();
     fs::set_permissions(&fuse, fs::Permissions::from_mode(0o666)).unwrap();
     mount(Some(&fuse), "/dev/fuse", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    let users = folder.join("passwd");
+    fs::write(&users, USERS).unwrap();
+    mount(
+        Some(&users),
+        "/etc/passwd",
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .unwrap();
+    mount(None::<&str>, "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
     folder
 }
+
+/// The users of the server's image that matter, beside those that every machine has.
+const USERS: &str = "root:x:0:0:root:/root:/bin/sh
+sshd:x:102:65534::/run/sshd:/usr/sbin/nologin
+vibes:x:900:65534::/nonexistent:/usr/sbin/nologin
+rsync:x:901:65534::/:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+";
 
 impl Agent {
     /// Starts it, with short periods.

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod devices;
 pub mod metadata;
 pub mod s3;
+pub mod server;
 
 /// A temporary folder in the target directory.
 pub fn scratch() -> tempfile::TempDir {

@@ -6,6 +6,7 @@ use contract::release::Release;
 use contract::serve::{Desired, MountedRelease, ServerStatus, Volumes};
 use contract::steps::ServeOutput;
 
+use super::access;
 use super::mounts::{self, LetGo};
 use super::server::{self, Server};
 use crate::store::Stored;
@@ -112,13 +113,15 @@ async fn down(aws: &Aws) -> Result<Step> {
     if !left.is_empty() {
         return Ok(Step::Waiting(format!("{} being freed", left.join(", "))));
     }
-    store::delete(aws, objects::SERVE_VOLUMES).await?;
-    store::delete(aws, objects::SERVE_STATUS).await?;
+    for key in [objects::SERVE_ACCESS, objects::SERVE_VOLUMES, objects::SERVE_STATUS] {
+        store::delete(aws, key).await?;
+    }
     Ok(Step::Reached(None))
 }
 
 /// A server that serves the release and nothing else.
 async fn up(aws: &Aws, release: &str, now: &str, step: &[&str]) -> Result<Step> {
+    access::hand_on(aws).await?;
     let release: Release = store::read(aws, &objects::release(release)).await?;
     let server = match server::ensure(aws, now, step).await? {
         Server::Running(instance) => instance,

@@ -8,3 +8,4 @@ mod refusals;
 mod sample;
 mod shards;
 mod triggers;
+mod serving;
