@@ -31,6 +31,7 @@ async fn uploads_console_and_schedule_start_builds_one_at_a_time() -> Result<()>
     a_burst_of_uploads_makes_at_most_two_builds(&world, std::fs::read(&file)?).await?;
     a_console_start_during_a_build_is_queued_and_its_wish_is_built(&world).await?;
     builds_never_overlap(&world).await?;
+    an_upload_is_built_although_its_builds_name_is_taken(&world, std::fs::read(&file)?).await?;
     the_schedule_starts_a_build(&world).await
 }
 
@@ -93,6 +94,30 @@ async fn a_console_start_during_a_build_is_queued_and_its_wish_is_built(world: &
     let executions = running.rsplit_once(':').context("an ARN")?.0;
     let ended = world.ended(&format!("{executions}:{wish}")).await?;
     assert_eq!(ended.status.as_str(), "SUCCEEDED", "its wish ran as {wish}");
+    Ok(())
+}
+
+async fn an_upload_is_built_although_its_builds_name_is_taken(world: &World, track: Vec<u8>) -> Result<()> {
+    let seq = world.idle().await?.seq;
+    let taken = world
+        .sfn
+        .start_execution()
+        .state_machine_arn(&world.pipeline)
+        .name(contract::control::build_name(seq + 1))
+        .input(json!({"not": "understood"}).to_string())
+        .send()
+        .await?;
+    assert_eq!(world.ended(&taken.execution_arn).await?.status.as_str(), "FAILED");
+    world.put("taken/01-x.wav", track).await?;
+    eventually(Duration::from_secs(60), "the upload is in the release", async || {
+        let manifest = world.release().await?.manifest;
+        let object = world.s3.get_object().bucket(&world.state_bucket).key(&manifest);
+        let text = object.send().await?.body.collect().await?.to_vec();
+        let entries = manifest::from_lines(std::str::from_utf8(&text)?)?;
+        Ok(entries.iter().any(|entry| entry.key == "taken/01-x.wav").then_some(()))
+    })
+    .await?;
+    assert_eq!(world.idle().await?.seq, seq + 2, "under the next name");
     Ok(())
 }
 
