@@ -35,8 +35,8 @@ pub(crate) async fn look(aws: &Aws, machine: &str, name: &str) -> Result<Executi
     })
 }
 
-/// Starts the execution of this name. One that exists already is a success: names are never used twice.
-pub(crate) async fn start(aws: &Aws, machine: &str, name: &str, input: &Value) -> Result<()> {
+/// Starts the execution of this name. False if there is one already: this very one, asked for again, or a person's.
+pub(crate) async fn start(aws: &Aws, machine: &str, name: &str, input: &Value) -> Result<bool> {
     let request = aws
         .sfn
         .start_execution()
@@ -45,10 +45,10 @@ pub(crate) async fn start(aws: &Aws, machine: &str, name: &str, input: &Value) -
         .input(input.to_string());
     match request.send().await.map_err(Refusal::from) {
         Ok(_) => tracing::info!(execution = name, machine, "started"),
-        Err(refusal) if refusal.meaning == Meaning::Conflict => {}
+        Err(refusal) if refusal.meaning == Meaning::Conflict => return Ok(false),
         Err(refusal) => return Err(refusal).with_context(|| format!("starting execution {name} of {machine}")),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Stops the execution of this name. One that is over is stopped.

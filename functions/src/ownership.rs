@@ -55,8 +55,19 @@ pub(crate) async fn fence(aws: &Aws, build: &str) -> Result<()> {
 }
 
 /// Starts the build that control is reserved for.
+///
+/// If there is an execution of that name, a person may have started it with an input that was refused: then the wish is
+/// left for after it, and if it is over, its clean-up is what hands control on.
 pub(crate) async fn start(aws: &Aws, build: &str, input: &Value) -> Result<()> {
-    executions::start(aws, &aws.settings.pipeline_arn, build, input).await
+    let settings = &aws.settings;
+    if executions::start(aws, &settings.pipeline_arn, build, input).await? {
+        return Ok(());
+    }
+    change(aws, |control| (control::queue(control, build), ())).await?;
+    if let Execution::Over(_) = executions::look(aws, &settings.pipeline_arn, build).await? {
+        executions::start(aws, &settings.cleanup_arn, build, &json!({"build": build})).await?;
+    }
+    Ok(())
 }
 
 /// Starts the build that control is reserved for if it has no execution yet. True if it had none.
