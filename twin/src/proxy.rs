@@ -206,8 +206,10 @@ async fn performed(
     body: Held,
     outcome: &mut Outcome,
 ) -> Result<Response<Body>> {
-    if let Some(refused) = permission::refused(twin, call, caller, outcome).await? {
-        return Ok(refused);
+    match permission::refused(twin, call, caller, outcome).await {
+        Ok(None) => {}
+        Ok(Some(refused)) => return Ok(refused),
+        Err(error) => return Ok(unavailable(call, &error, outcome)),
     }
     if call.service == "ec2"
         && let Some(answer) = simulated(twin, call, caller).await?
@@ -238,17 +240,21 @@ async fn performed(
             }
             passed_back(response, outcome).await
         }
-        Err(error) => {
-            tracing::warn!("{} {}: {error:#}", call.service, call.action);
-            outcome.error = Some("ServiceUnavailable".to_owned());
-            Ok(refusal(
-                call.protocol,
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ServiceUnavailable",
-                &format!("{error:#}"),
-            ))
-        }
+        Err(error) => Ok(unavailable(call, &error, outcome)),
     }
+}
+
+/// The base does not answer: it is ending.
+fn unavailable(call: &Call, error: &anyhow::Error, outcome: &mut Outcome) -> Response<Body> {
+    tracing::warn!("{} {}: {error:#}", call.service, call.action);
+    let code = "ServiceUnavailable";
+    outcome.error = Some(code.to_owned());
+    refusal(
+        call.protocol,
+        StatusCode::SERVICE_UNAVAILABLE,
+        code,
+        &format!("{error:#}"),
+    )
 }
 
 /// The simulator's answer. A caller who hangs up meanwhile must not leave half of it done.

@@ -62,7 +62,11 @@ impl Roles {
 
     async fn ask(&self, role: &str) -> Result<Vec<Statement>, Answer> {
         let mut found = Vec::new();
-        let inline = self.iam("ListRolePolicies", &[("RoleName", role)]).await?;
+        let inline = match self.iam("ListRolePolicies", &[("RoleName", role)]).await {
+            // Deleted while somebody still has a session of it.
+            Err(Answer::Refused { code, .. }) if code == "NoSuchEntity" => return Ok(found),
+            answer => answer?,
+        };
         for name in inline.items("ListRolePoliciesResult/PolicyNames") {
             let parameters = [("RoleName", role), ("PolicyName", name.text.as_str())];
             let policy = self.iam("GetRolePolicy", &parameters).await?;
