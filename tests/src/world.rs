@@ -61,10 +61,17 @@ pub struct Call {
 }
 
 impl World {
-    /// Starts a twin, deploys the real templates into it with these profiles, and waits until it can be asked.
+    /// Starts a twin and deploys the real templates into it with these profiles.
     ///
     /// `shards` is the template parameter of that name.
     pub async fn start(profiles: &Path, shards: u32) -> Result<Self> {
+        let world = Self::empty().await?;
+        world.deploy(profiles, shards)?;
+        world.with_outputs()
+    }
+
+    /// Starts a twin, and waits until it can be asked: an account with nothing in it.
+    pub async fn empty() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("vibes-world-").tempdir()?.keep();
         let mut twin = start_twin(&dir)?;
         let environment = match wait_for(Duration::from_secs(60), || environment_of(&dir)).await {
@@ -78,7 +85,7 @@ impl World {
             }
         };
         let config = sdk_config(&environment).await?;
-        let world = Self {
+        Ok(Self {
             s3: aws_sdk_s3::Client::from_conf(
                 aws_sdk_s3::config::Builder::from(&config)
                     .force_path_style(true)
@@ -93,9 +100,7 @@ impl World {
             twin,
             state: dir.join("twin"),
             dir,
-        };
-        world.deploy(profiles, shards)?;
-        world.with_outputs()
+        })
     }
 
     /// Deploys the templates (again), with these profiles.
@@ -114,7 +119,8 @@ impl World {
         .map(drop)
     }
 
-    fn with_outputs(mut self) -> Result<Self> {
+    /// Learns where things are from the main stack, which is deployed by now.
+    pub fn with_outputs(mut self) -> Result<Self> {
         let outputs = self.aws(&["cloudformation", "describe-stacks", "--stack-name", "vibes"])?;
         let outputs: Value = serde_json::from_str(&outputs)?;
         let output = |key: &str| -> Result<String> {
@@ -313,7 +319,8 @@ impl World {
             .map(drop)
     }
 
-    fn endpoint(&self) -> &str {
+    /// Where the twin is, for what does not read the environment.
+    pub fn endpoint(&self) -> &str {
         let found = self.environment.iter().find(|(name, _)| name == "AWS_ENDPOINT_URL");
         &found.expect("checked when the twin started").1
     }

@@ -2,6 +2,8 @@
 
 mod builds;
 mod changes;
+mod deploying;
+mod documented;
 mod interruptions;
 mod leaks;
 mod refusals;
