@@ -1,6 +1,7 @@
 # Names for commands: what they do is in scripts/ and in Rust.
 
-export SOURCES PROFILES OUT SHARDS ARCH
+export SOURCES PROFILES OUT SHARDS IMAGE ARCH
+export ROLE SUBNET_ID KEEP_IMAGES
 export STACK ALLOWED_CIDR VPC_ID SUBNET_IDS PARAMETERS DRY_RUN YES
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
@@ -15,7 +16,7 @@ setup: ## Install what is missing: Debian packages (needs root) and .venv; does 
 build: ## Build every program and test
 	cargo build --workspace --all-targets
 
-run: setup ## Compile a collection in the local cloud: [SOURCES=dir] [PROFILES=dir] [OUT=dir] [SHARDS=n]; without SOURCES the sample
+run: setup ## Compile a collection in the local cloud: [SOURCES=dir] [PROFILES=dir] [OUT=dir] [SHARDS=n] [IMAGE=1: on the images]; without SOURCES the sample
 	@scripts/run
 
 stop: ## End the local cloud; what it holds is kept
@@ -57,7 +58,10 @@ destroy: ## Delete an installation, its data stays: [STACK=name] [YES=name]
 image: setup ## Make the image of each role in target/image, by the scripts that make the real ones, and check it
 	@scripts/image
 
+ami: setup ## Make the machine image of a role in the AWS account of the environment: ROLE=volmgr|worker|server [STACK=name] [SUBNET_ID=] [KEEP_IMAGES=3]
+	@scripts/ami
+
 requirements: setup ## Pin the Python programs of requirements.in anew
 	@scripts/requirements
 
-.PHONY: help setup build run stop clean-twin env test lint doc check measure package measure-starts deploy destroy image requirements
+.PHONY: help setup build run stop clean-twin env test lint doc check measure package measure-starts deploy destroy image ami requirements

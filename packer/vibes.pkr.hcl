@@ -18,10 +18,10 @@ variable "region" {
   description = "AWS region to make the image in."
 }
 
-variable "prefix" {
+variable "stack" {
   type        = string
-  default     = "/vibes"
-  description = "Parameter prefix of the installation that the image is for."
+  default     = "vibes"
+  description = "Name of the installation that the image is for."
 }
 
 variable "subnet" {
@@ -62,9 +62,8 @@ source "amazon-ebs" "vibes" {
   associate_public_ip_address               = var.subnet == "" ? null : true
   ssh_username                              = "admin"
   ssh_clear_authorized_keys                 = true
-  ami_name                                  = "vibes${replace(var.prefix, "/", "-")}-${var.role}-${local.debian_architecture}-${local.built}"
+  ami_name                                  = "${var.stack}-${var.role}-${local.debian_architecture}-${local.built}"
   ami_description                           = "vibes ${var.version}, ${var.role}, on Debian ${local.versions["debian"]}"
-  encrypt_boot                              = true
   imds_support                              = "v2.0" # not in packer 1.6
   temporary_security_group_source_public_ip = true   # not in packer 1.6
   metadata_options { http_tokens = "required" }      # not in packer 1.6
@@ -79,21 +78,32 @@ source "amazon-ebs" "vibes" {
     most_recent = true
   }
 
+  # An image of an encrypted disk is encrypted.
+  launch_block_device_mappings {
+    device_name           = "/dev/xvda"
+    encrypted             = true
+    volume_size           = 8
+    volume_type           = "gp3"
+    iops                  = 3000
+    throughput            = 125
+    delete_on_termination = true
+  }
+
   tags = {
-    "Name"               = "vibes ${var.role} ${var.version}"
-    "vibes:prefix"       = var.prefix
+    "Name"               = "${var.stack} ${var.role} ${var.version}"
+    "vibes:stack"        = var.stack
     "vibes:role"         = var.role
     "vibes:version"      = var.version
     "vibes:build"        = local.built
     "vibes:source-image" = "{{ .SourceAMI }}"
   }
-  # What exists while the image is made, should packer be killed.
+  # What exists only while the image is made.
   run_tags = {
-    "Name"         = "vibes ${var.role}: making an image"
-    "vibes:prefix" = var.prefix
+    "Name"        = "${var.stack} ${var.role}: making an image"
+    "vibes:stack" = var.stack
   }
   run_volume_tags = {
-    "vibes:prefix" = var.prefix
+    "vibes:stack" = var.stack
   }
 }
 
