@@ -269,10 +269,22 @@ pub struct PublishInput {
 pub struct PublishOutput {
     /// The release that was published; none after `only: sync`, or when a shard failed.
     pub release: Option<String>,
+    /// How the release came out; none without one.
+    pub outcome: Option<Outcome>,
     /// The first shard's failure; none when all are done.
     pub failure: Option<StepFailure>,
     /// Serve the release now.
     pub serve: bool,
+}
+
+/// How a release came out. `cfn/watch.yaml` looks for these words in the output of an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// Every track of every profile is what its source is.
+    Complete,
+    /// Tracks failed, or sources changed while they were fetched: the release says which.
+    WithProblems,
 }
 
 /// Input of `serve`.
@@ -298,6 +310,8 @@ pub enum ServeInput {
         now: String,
         /// The last output's `round`; 0 at first.
         round: u32,
+        /// The execution's input, not yet checked ([`crate::serve::Wish`]).
+        wish: Value,
     },
     /// Tell the server, if there is one, who may pull now.
     Access {},

@@ -8,7 +8,7 @@ use contract::objects;
 use contract::plan::Plan;
 use contract::release::{Checkpoint, Pair, Release};
 use contract::status::Report;
-use contract::steps::{PublishInput, PublishOutput, ShardOutcome};
+use contract::steps::{Outcome, PublishInput, PublishOutput, ShardOutcome};
 
 use crate::fault::{Fault, named};
 use crate::{Aws, ownership, prune, releases, snapshots, store};
@@ -21,6 +21,7 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     if let Some(failure) = input.shards.iter().find_map(|shard| shard.failure.clone()) {
         return Ok(PublishOutput {
             release: None,
+            outcome: None,
             failure: Some(failure),
             serve: false,
         });
@@ -34,6 +35,7 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
         prune::prune(aws, &plan.build).await?;
         return Ok(PublishOutput {
             release: None,
+            outcome: None,
             failure: None,
             serve: false,
         });
@@ -41,20 +43,28 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
 
     let key = objects::release(&plan.build);
     let previous = releases::current(aws).await?;
-    if previous.as_ref().is_none_or(|previous| previous.release != plan.build) {
-        let release = release(aws, &plan, pairs, previous.as_ref(), input.now).await?;
-        store::put(aws, &key, &release).await?;
-        if let Err(over) = ownership::fence(aws, &plan.build).await {
-            store::delete(aws, &key).await?;
-            return Err(over.into());
+    let release = match previous {
+        Some(published) if published.release == plan.build => published,
+        previous => {
+            let release = release(aws, &plan, pairs, previous.as_ref(), input.now).await?;
+            store::put(aws, &key, &release).await?;
+            if let Err(over) = ownership::fence(aws, &plan.build).await {
+                store::delete(aws, &key).await?;
+                return Err(over.into());
+            }
+            releases::make_current(aws, &plan.build).await?;
+            release
         }
-        releases::make_current(aws, &plan.build).await?;
-    }
+    };
     // What it kept is part of the release now, or was given up by `fresh`.
     store::delete(aws, objects::CHECKPOINT).await?;
     prune::prune(aws, &plan.build).await?;
     Ok(PublishOutput {
         release: Some(plan.build),
+        outcome: Some(match release.complete {
+            true => Outcome::Complete,
+            false => Outcome::WithProblems,
+        }),
         failure: None,
         serve: plan.serve,
     })

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::executions::{self, Execution};
 use crate::fault::Fault;
 use crate::leftovers;
+use crate::settings::Settings;
 use crate::{Aws, ownership, serve, times};
 
 /// What the schedule's event says that matters here.
@@ -33,11 +34,18 @@ pub async fn handle(aws: &Aws, tick: Tick) -> Result<SweepOutput, Fault> {
 /// that clean-up frees control. Gives the execution that it started.
 async fn restart(aws: &Aws, now: &str) -> Result<Option<String>> {
     let settings = &aws.settings;
-    let Some(owner) = ownership::look(aws).await?.owner else {
+    let control = ownership::look(aws).await?;
+    let Some(owner) = control.owner else {
         return Ok(None);
     };
     match executions::look(aws, &settings.pipeline_arn, &owner).await? {
-        Execution::Running => Ok(None),
+        Execution::Running => {
+            if runs_too_long(settings, control.since.as_deref(), now)? {
+                // An alarm looks for these words, see cfn/watch.yaml.
+                tracing::warn!(build = owner, "runs longer than all its attempts may take");
+            }
+            Ok(None)
+        }
         Execution::Absent => {
             ownership::start(aws, &owner, &ownership::after_a_hint()).await?;
             Ok(Some(owner))
@@ -53,6 +61,13 @@ async fn restart(aws: &Aws, now: &str) -> Result<Option<String>> {
     }
 }
 
+/// The instances of a build end themselves after the longest run; what goes on beyond that for every attempt is stuck.
+fn runs_too_long(settings: &Settings, since: Option<&str>, now: &str) -> Result<bool> {
+    let Some(since) = since else { return Ok(false) };
+    let longest = 60 * i64::from(settings.max_run_minutes) * i64::from(settings.max_attempts);
+    Ok(times::seconds(now)? - times::seconds(since)? > longest)
+}
+
 /// A name that is the same for one sweep and another for the next, and not longer than a name may be (80 characters).
 fn cleanup_name(build: &str, now: &str) -> Result<String> {
     let build: String = build.chars().take(60).collect();
@@ -62,6 +77,16 @@ fn cleanup_name(build: &str, now: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_may_run_as_long_as_all_its_attempts() {
+        let settings = Settings::read(crate::settings::tests::variable).unwrap();
+        let too_long = |now| runs_too_long(&settings, Some("2026-11-21T03:00:00Z"), now).unwrap();
+        // 20 attempts of 20 minutes.
+        assert!(!too_long("2026-11-21T09:40:00Z"));
+        assert!(too_long("2026-11-21T09:40:01Z"));
+        assert!(!runs_too_long(&settings, None, "2026-11-21T09:40:01Z").unwrap());
+    }
 
     #[test]
     fn a_clean_up_has_its_builds_name_and_the_sweeps_time() {

@@ -11,7 +11,7 @@ use axum::routing::post;
 use contract::status::{Bytes, Tracks};
 use contract::steps::{
     AttemptState, CleanupInput, CleanupOutput, CreateVolumeInput, CreateVolumeOutput, Decision, LaunchWorkerInput,
-    LaunchWorkerOutput, PlanInput, PlanOutput, PollBuildInput, PollBuildOutput, PublishInput, PublishOutput,
+    LaunchWorkerOutput, Outcome, PlanInput, PlanOutput, PollBuildInput, PollBuildOutput, PublishInput, PublishOutput,
     RetireWorkerInput, RetireWorkerOutput, ServeInput, ServeOutput, SnapshotInput, SnapshotOutput, TeardownInput,
     TeardownOutput,
 };
@@ -191,6 +191,7 @@ fn all_is_well(function: &str, payload: Value) -> Result<Value> {
             let failure = input.shards.iter().find_map(|shard| shard.failure.clone());
             PublishOutput {
                 release: failure.is_none().then_some(input.build),
+                outcome: failure.is_none().then_some(Outcome::Complete),
                 failure,
                 serve: false,
             }

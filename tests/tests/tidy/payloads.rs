@@ -101,6 +101,7 @@ fn contract() -> BTreeMap<&'static str, (Vec<Value>, Value)> {
     };
     let published = PublishOutput {
         release: None,
+        outcome: None,
         failure: Some(failure),
         serve: false,
     };
@@ -114,6 +115,7 @@ fn contract() -> BTreeMap<&'static str, (Vec<Value>, Value)> {
             execution: text(),
             now: now.clone(),
             round: 0,
+            wish: json!({}),
         },
     ];
     let served = ServeOutput {
