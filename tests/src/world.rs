@@ -307,6 +307,13 @@ impl World {
         }
     }
 
+    /// Has the twin spoil calls from now on: a rule of its control API.
+    pub fn spoil(&self, fault: &Value) -> Result<()> {
+        let url = format!("{}/_twin/faults", self.endpoint());
+        self.succeed(Command::new("curl").args(["-sSf", &url, "-d", &fault.to_string()]))
+            .map(drop)
+    }
+
     /// Puts the record into the directory that `VIBES_RECORDS` names: the permission test judges what all worlds called.
     fn keep_record(&self) -> Result<()> {
         let Some(directory) = std::env::var_os("VIBES_RECORDS") else {

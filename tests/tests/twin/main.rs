@@ -6,6 +6,7 @@ mod deploying;
 mod documented;
 mod interruptions;
 mod leaks;
+mod messages;
 mod refusals;
 mod sample;
 mod shards;

@@ -52,19 +52,16 @@ impl<'a> Ear<'a> {
         let of = |arguments: &[&str]| -> Result<String> { Ok(world.aws(arguments)?.trim().to_owned()) };
         // This one service of the command line does not know the variable.
         let sqs = ["sqs", "--endpoint-url", world.endpoint()];
-        let queue = of(&[
-            &sqs[..],
-            &[
-                "create-queue",
-                "--queue-name",
-                "ear",
-                "--query",
-                "QueueUrl",
-                "--output",
-                "text",
-            ],
-        ]
-        .concat())?;
+        // Any topic of the account may speak to it.
+        let policy = json!({"Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": "*",
+        }]});
+        let attributes = json!({"Policy": policy.to_string()}).to_string();
+        let create = ["create-queue", "--queue-name", "ear", "--attributes", &attributes];
+        let queue = of(&[&sqs[..], &create, &["--query", "QueueUrl", "--output", "text"]].concat())?;
         let topic = of(&[
             "cloudformation",
             "describe-stacks",
