@@ -51,6 +51,9 @@ pub struct Settings {
     /// Port of encrypted HTTP.
     #[arg(long, env = "VIBES_HTTPS_PORT", default_value = "443")]
     pub https_port: u16,
+    /// Directory (a URL, RFC 8555) of the certificate authority, instead of those that Caddy knows.
+    #[arg(long, env = "VIBES_ACME_DIRECTORY")]
+    pub acme_directory: Option<String>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -12,6 +12,8 @@ pub const SERVE_VOLUMES: &str = "serve/volumes.json";
 pub const SERVE_ACCESS: &str = "serve/access.json";
 /// The server's private SSH key, as text: every server has the same one.
 pub const SERVE_HOST_KEY: &str = "serve/host-key";
+/// The server's certificates, as Caddy stores them: every server has the same ones.
+pub const SERVE_CERTIFICATES: &str = "serve/certificates";
 /// What the server serves ([`crate::serve::ServerStatus`]).
 pub const SERVE_STATUS: &str = "serve/status.json";
 

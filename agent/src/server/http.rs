@@ -15,10 +15,12 @@ use nix::unistd::User;
 use tokio::net::UnixDatagram;
 use tracing::warn;
 
+use super::certificates::Certificates;
 use super::release::Release;
 use super::{file, opened};
 use crate::process::{self, Daemon};
 use crate::settings::Settings;
+use crate::store::Store;
 
 /// Caddy is ready within a tenth of a second. It gets its certificates later.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -28,7 +30,11 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 pub struct Http {
     folder: PathBuf,
     user: User,
-    ports: (u16, u16),
+    /// What is configured before the site.
+    head: String,
+    /// The site without a name in the DNS.
+    nameless: String,
+    certificates: Certificates,
     /// A password and its hash: making one takes a second, and each is another one.
     hash: Option<(String, String)>,
     /// What is offered, and by whom.
@@ -39,10 +45,23 @@ pub struct Http {
 impl Http {
     /// A server that is not running yet, and will run as this user.
     pub fn new(settings: &Settings, user: &User) -> Self {
+        let folder = settings.root.join("http");
+        let authority = settings.acme_directory.as_ref();
+        let authority = authority.map_or(String::new(), |directory| format!("\tacme_ca {directory}\n"));
+        // HTTP/3 would need a port more.
+        let head = format!(
+            "{{\n\tadmin off\n\thttp_port {}\n\thttps_port {}\n\tservers {{\n\t\tprotocols h1 h2\n\t}}\n\
+             \tstorage file_system {}\n{authority}}}\n",
+            settings.http_port,
+            settings.https_port,
+            folder.join("data").display()
+        );
         Self {
-            folder: settings.root.join("http"),
+            certificates: Certificates::new(folder.join("data"), user.clone()),
+            folder,
             user: user.clone(),
-            ports: (settings.http_port, settings.https_port),
+            head,
+            nameless: format!("http://:{}", settings.http_port),
             hash: None,
             current: None,
             ending: Vec::new(),
@@ -50,20 +69,14 @@ impl Http {
     }
 
     /// Offers the release to new connections, or nothing. Says why it is closed instead, if no password opens it.
-    pub async fn offer(&mut self, release: Option<&Release>, access: &Access) -> Result<Option<String>> {
+    pub async fn offer(&mut self, release: Option<&Release>, access: &Access, store: &Store) -> Result<Option<String>> {
         let (password, release) = match (opened::password(access), release) {
             (Ok(password), Some(release)) => (password, release),
             (Err(why), _) => return self.retire().map(|()| Some(why)),
             (Ok(_), None) => return self.retire().map(|()| Some(super::NOTHING_YET.to_owned())),
         };
         let hash = self.hash(password).await?;
-        let text = configuration(
-            &self.folder,
-            &release.root(),
-            access.domain.as_deref(),
-            self.ports,
-            &hash,
-        );
+        let text = self.configuration(&release.root(), access.domain.as_deref(), &hash);
         self.ending = still_running(std::mem::take(&mut self.ending))?;
         if let Some((offered, daemon)) = &mut self.current {
             match daemon.exited()? {
@@ -72,11 +85,40 @@ impl Http {
                 Some(status) => warn!("Caddy ended by itself ({status}): starting it again"),
             }
         }
+        if access.domain.is_some() {
+            self.certificates.bring(store).await?;
+        }
         let started = self.start(&text).await;
         // Also when the new one did not start: what is not this release any more is not offered.
         self.retire()?;
         self.current = Some((text, started?));
         Ok(None)
+    }
+
+    /// Keeps the certificates that Caddy has got since, if it gets any.
+    pub async fn keep_certificates(&mut self, store: &Store) -> Result<()> {
+        self.certificates.keep(store).await
+    }
+
+    /// With a name in the DNS, Caddy gets a certificate for it by itself and answers on the plain port with a
+    /// redirection. Without one there is nothing that a certificate could prove: then it is plain HTTP, and the network
+    /// decides who can reach it.
+    fn configuration(&self, root: &Path, domain: Option<&str>, hash: &str) -> String {
+        let site = domain.map_or_else(|| self.nameless.clone(), |domain| format!("https://{domain}"));
+        format!(
+            "{}{site} {{
+	root * {}
+	basicauth {{
+		{USER} {hash}
+	}}
+	@write not method GET HEAD
+	respond @write 405
+	file_server browse
+}}
+",
+            self.head,
+            root.display()
+        )
     }
 
     async fn hash(&mut self, password: &str) -> Result<String> {
@@ -180,36 +222,4 @@ async fn is_ready(socket: &UnixDatagram) -> Result<()> {
             return Ok(());
         }
     }
-}
-
-/// With a name in the DNS, Caddy gets a certificate for it by itself and answers on the plain port with a redirection.
-/// Without one there is nothing that a certificate could prove: then it is plain HTTP, and the network decides who can
-/// reach it. HTTP/3 would need a port more.
-fn configuration(folder: &Path, root: &Path, domain: Option<&str>, ports: (u16, u16), hash: &str) -> String {
-    let site = domain.map_or_else(|| format!("http://:{}", ports.0), |domain| format!("https://{domain}"));
-    format!(
-        "{{
-	admin off
-	http_port {}
-	https_port {}
-	servers {{
-		protocols h1 h2
-	}}
-	storage file_system {}
-}}
-{site} {{
-	root * {}
-	basicauth {{
-		{USER} {hash}
-	}}
-	@write not method GET HEAD
-	respond @write 405
-	file_server browse
-}}
-",
-        ports.0,
-        ports.1,
-        folder.join("data").display(),
-        root.display()
-    )
 }

@@ -3,6 +3,7 @@
 //! One file per protocol. Each gets the [`Release`] to offer and who may have it, and offers it only to them. Which
 //! releases are still read is seen from outside, by the processes that use their folders.
 
+mod certificates;
 mod file;
 pub mod http;
 mod opened;
@@ -149,7 +150,7 @@ impl Server<'_> {
         let offered = [
             (Protocol::Rsync, self.rsync.offer(release, &self.access).await),
             (Protocol::Ssh, self.ssh.offer(release, &self.access, self.store).await),
-            (Protocol::Http, self.http.offer(release, &self.access).await),
+            (Protocol::Http, self.http.offer(release, &self.access, self.store).await),
         ];
         let mut result = Ok(());
         for (protocol, closed) in offered {
@@ -163,7 +164,7 @@ impl Server<'_> {
             };
             self.protocols.insert(protocol, closed);
         }
-        result
+        result.and(self.http.keep_certificates(self.store).await)
     }
 
     /// Unmounts releases that are no longer named, after their last connection or when their time is over. A release
