@@ -39,18 +39,18 @@ const EMPTY: [(&str, u32); 9] = [
 
 /// The users of an instance: the image has more, the agent needs these.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh
-vibes:x:900:900:vibes:/var/lib/vibes:/usr/sbin/nologin
-nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
 sshd:x:102:65534::/run/sshd:/usr/sbin/nologin
-";
+vibes:x:900:900:vibes:/var/lib/vibes:/usr/sbin/nologin
 rsync:x:901:901:rsync:/:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+";
 
 /// The groups of those users.
 const GROUP: &str = "root:x:0:
 vibes:x:900:
+rsync:x:901:
 nogroup:x:65534:
 ";
-rsync:x:901:
 
 /// Where the agent and its helpers are found; ours first.
 const PATH: &str = "/run/vibes/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
