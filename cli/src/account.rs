@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use aws_sdk_sts::error::ProvideErrorMetadata;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, plain};
 
 /// The account, and who we are in it.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub(crate) async fn ask(cloud: &Cloud) -> Result<Account> {
         Ok(identity) => identity,
         Err(error) => {
             let code = error.code().unwrap_or_default().to_owned();
-            let error = anyhow::Error::new(error);
+            let error = plain(error);
             let remedy = remedy(&code, &format!("{error:#}"), &cloud.region);
             return Err(error.context(remedy));
         }

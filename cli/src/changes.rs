@@ -10,7 +10,7 @@ use aws_sdk_cloudformation::types::{
 };
 use contract::tags;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, plain};
 use crate::stacks::{self, Stack};
 
 /// A request takes a larger template only from a bucket.
@@ -67,7 +67,7 @@ pub(crate) async fn prepare(
         .capabilities(Capability::CapabilityAutoExpand)
         .tags(Tag::builder().key(tags::STACK).value(&cloud.stack).build())
         .include_nested_stacks(nested);
-    let created = with_template(request, template).send().await;
+    let created = with_template(request, template).send().await.map_err(plain);
     let created = created.with_context(|| format!("asking what would change in the stack {name}"))?;
     let id = created.id.context("a change set without an id")?;
     let stack = stacks::find(cloud, name).await?;
@@ -118,7 +118,7 @@ async fn parameters(
     } else {
         request.template_body(&template.text)
     };
-    let summary = request.send().await;
+    let summary = request.send().await.map_err(plain);
     let summary = summary.with_context(|| format!("checking the template {}", template.name))?;
     choose(&template.name, summary.parameters(), given, there)
 }
@@ -182,9 +182,11 @@ impl ChangeSet {
         }
     }
 
-    /// Shows what would change: one line a resource, those of nested stacks below theirs.
-    pub(crate) async fn show(&self, cloud: &Cloud) -> Result<()> {
-        show(cloud, &self.changes, "  ").await
+    /// What would change: one line a resource, those of nested stacks below theirs.
+    pub(crate) async fn lines(&self, cloud: &Cloud) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        collect(cloud, &self.changes, "  ", &mut lines).await?;
+        Ok(lines)
     }
 
     /// Forgets it, and the stack that was made for it.
@@ -208,6 +210,7 @@ impl ChangeSet {
             .retain_except_on_create(true)
             .send()
             .await
+            .map_err(plain)
             .with_context(|| format!("executing the change set of the stack {name}"))?;
         let Some(stack) = stacks::settle(cloud, "deploy", &self.stack).await? else {
             bail!("somebody has deleted the stack {name}");
@@ -242,12 +245,12 @@ async fn describe(cloud: &Cloud, id: &str) -> Result<(ChangeSetStatus, String, V
     Ok(said)
 }
 
-async fn show(cloud: &Cloud, changes: &[ResourceChange], indent: &str) -> Result<()> {
+async fn collect(cloud: &Cloud, changes: &[ResourceChange], indent: &str, lines: &mut Vec<String>) -> Result<()> {
     for change in changes {
-        println!("{indent}{}", line(change));
+        lines.push(format!("{indent}{}", line(change)));
         if let Some(nested) = change.change_set_id() {
             let (_, _, changes) = describe(cloud, nested).await?;
-            Box::pin(show(cloud, &changes, &format!("{indent}  "))).await?;
+            Box::pin(collect(cloud, &changes, &format!("{indent}  "), lines)).await?;
         }
     }
     Ok(())

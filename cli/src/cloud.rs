@@ -1,8 +1,8 @@
 //! One installation and the clients to reach it.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use aws_config::BehaviorVersion;
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use serde::de::DeserializeOwned;
 
 use crate::arguments::Installation;
@@ -96,5 +96,16 @@ impl Cloud {
                 Ok(answer.parameter.and_then(|parameter| parameter.value))
             }
         }
+    }
+}
+
+/// An error of AWS as a person reads it: what AWS said, without the shell around it.
+pub(crate) fn plain<E>(error: SdkError<E>) -> anyhow::Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => anyhow!("{code}: {message}"),
+        _ => anyhow::Error::new(error),
     }
 }

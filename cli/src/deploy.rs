@@ -288,11 +288,7 @@ impl<'a> Deployment<'a> {
             if self.memory.holds(&from, stack) {
                 return Ok(Some(stack.clone()));
             }
-            // What is left of a creation that failed: it holds nothing, and CloudFormation updates it no more.
-            if matches!(
-                stack.status.as_str(),
-                "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED"
-            ) {
+            if stack.is_stillborn() {
                 stacks::delete(self.cloud, "deploy", stack).await?;
                 there = None;
             }

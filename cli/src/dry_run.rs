@@ -12,7 +12,8 @@ use crate::changes;
 use crate::cloud::Cloud;
 use crate::deploy::{self, Deployment};
 use crate::memory::Memory;
-use crate::{profiles, stacks};
+use crate::profiles;
+use crate::stacks::{self, Stack};
 
 /// Makes a change set for every stack, shows it, and deletes it again.
 ///
@@ -125,6 +126,10 @@ impl DryRun<'_> {
             return Ok(());
         }
         let there = self.deployment.there(name);
+        if there.is_some_and(Stack::is_stillborn) {
+            println!("dry run: {name}, whose creation failed, would be deleted and made again");
+            return Ok(());
+        }
         let prepare = |nested| changes::prepare(self.cloud, name, &template, parameters, there, nested);
         let set = match prepare(self.nested).await {
             // CloudFormation looks into a nested stack only if it knows all its parameters beforehand.
@@ -138,12 +143,11 @@ impl DryRun<'_> {
             println!("dry run: {name} stays as it is");
             return Ok(());
         };
-        println!(
-            "dry run: {name} would {}",
-            if there.is_some() { "change" } else { "be made" }
-        );
-        let shown = set.show(self.cloud).await;
+        // Deleted before anything is said: whoever reads may stop in the middle.
+        let lines = set.lines(self.cloud).await;
         set.drop(self.cloud).await?;
-        shown
+        let what = if there.is_some() { "change" } else { "be made" };
+        println!("dry run: {name} would {what}\n{}", lines?.join("\n"));
+        Ok(())
     }
 }

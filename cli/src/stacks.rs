@@ -8,7 +8,7 @@ use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_cloudformation::types;
 use contract::tags;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, plain};
 use crate::units;
 
 /// What takes longer says every so often that it goes on.
@@ -101,6 +101,14 @@ impl Stack {
         self.status.ends_with("_IN_PROGRESS") && !self.is_shell()
     }
 
+    /// It is what is left of a creation that failed: CloudFormation can only delete it.
+    pub(crate) fn is_stillborn(&self) -> bool {
+        matches!(
+            self.status.as_str(),
+            "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED"
+        )
+    }
+
     /// It holds nothing but a change set that nobody has executed.
     pub(crate) fn is_shell(&self) -> bool {
         self.status == "REVIEW_IN_PROGRESS"
@@ -162,7 +170,9 @@ pub(crate) async fn find(cloud: &Cloud, name: &str) -> Result<Option<Stack>> {
         {
             return Ok(None);
         }
-        stacks => stacks.with_context(|| format!("looking for the stack {name}"))?,
+        stacks => stacks
+            .map_err(plain)
+            .with_context(|| format!("looking for the stack {name}"))?,
     };
     let stack = stacks.stacks.unwrap_or_default().into_iter().next();
     Ok(stack
@@ -177,6 +187,7 @@ pub(crate) async fn delete(cloud: &Cloud, step: &str, stack: &Stack) -> Result<(
     delete
         .send()
         .await
+        .map_err(plain)
         .with_context(|| format!("deleting the stack {}", stack.name))?;
     match settle(cloud, step, stack).await? {
         None => Ok(()),
