@@ -65,8 +65,12 @@ impl Base {
         let address = port::listen(0, &dir.join("port"))?.local_addr()?;
         let log = state.join("base.log");
         let output = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let corrections = dir.join("python");
+        std::fs::create_dir_all(&corrections)?;
+        std::fs::write(corrections.join("sitecustomize.py"), include_str!("sitecustomize.py"))?;
         let child = Command::new(program)
             .env_clear()
+            .env("PYTHONPATH", &corrections)
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &tmp)
             .env("TMPDIR", &tmp)
