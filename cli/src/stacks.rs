@@ -29,7 +29,7 @@ pub(crate) struct Stack {
     pub(crate) id: String,
     /// Where it stands.
     pub(crate) status: String,
-    /// When it was last changed, or created if it never was.
+    /// When its last operation began.
     pub(crate) changed: String,
     /// The installation that it belongs to, if any.
     pub(crate) installation: Option<String>,
@@ -51,7 +51,7 @@ pub(crate) struct Output {
 impl Stack {
     fn of(stack: types::Stack) -> Result<Self> {
         let text = |text: Option<String>| text.unwrap_or_default();
-        let changed = stack.last_updated_time.or(stack.creation_time);
+        let changed = stack.deletion_time.or(stack.last_updated_time).or(stack.creation_time);
         let tag = |tag: types::Tag| (tag.key.as_deref() == Some(tags::STACK)).then_some(tag.value?);
         Ok(Self {
             name: stack.stack_name.context("a stack without a name")?,
@@ -214,7 +214,7 @@ pub(crate) async fn settle(cloud: &Cloud, step: &str, was: &Stack) -> Result<Opt
         if begun && !stack.is_busy() && !stack.is_shell() {
             return Ok(Some(stack));
         }
-        if said.elapsed() > PATIENCE {
+        if begun && said.elapsed() > PATIENCE {
             said = Instant::now();
             let waits = under_way(cloud, &was.id).await?;
             println!(
