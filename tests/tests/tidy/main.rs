@@ -5,6 +5,7 @@
 mod clones;
 mod costs;
 mod docs;
+mod images;
 mod machine;
 mod machines;
 mod payloads;

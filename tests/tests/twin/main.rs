@@ -4,6 +4,7 @@ mod builds;
 mod changes;
 mod deploying;
 mod documented;
+mod images;
 mod interruptions;
 mod leaks;
 mod messages;

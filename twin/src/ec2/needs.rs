@@ -38,6 +38,12 @@ impl Ec2 {
             }
             "ModifyVolume" | "DeleteVolume" => on(vec![query.need("VolumeId")?])?,
             "DeleteSnapshot" => on(vec![query.need("SnapshotId")?])?,
+            "RegisterImage" => {
+                let tags = query.tag_specifications();
+                let image = made(action, "image", &tags);
+                tagging(action, &tags).chain([image]).collect()
+            }
+            "DeregisterImage" => on(vec![query.need("ImageId")?])?,
             "CreateTags" | "DeleteTags" if !self.is_tagging_elsewhere(call) => {
                 let mut tags = request_tags(&query.tags("Tag"));
                 // A key alone takes the tag away whatever its value is.

@@ -76,7 +76,20 @@ impl Ec2 {
 
     pub(super) async fn delete_snapshot(&self, query: Query<'_>) -> Outcome<Reply> {
         let id = query.need("SnapshotId")?;
-        self.look(|state| state.snapshot(id).map(|_| ()))?;
+        self.look(|state| {
+            state.snapshot(id)?;
+            match state
+                .images
+                .values()
+                .find(|image| image.snapshots.iter().any(|snapshot| snapshot == id))
+            {
+                Some(image) => Err(Refusal::new(
+                    "InvalidSnapshot.InUse",
+                    format!("The snapshot {id} is currently in use by {}", image.id),
+                )),
+                None => Ok(()),
+            }
+        })?;
         self.machines
             .delete_snapshot(id)
             .await

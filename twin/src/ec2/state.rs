@@ -27,6 +27,9 @@ pub(super) struct State {
     pub(super) volumes: BTreeMap<String, Volume>,
     /// Snapshots.
     pub(super) snapshots: BTreeMap<String, Snapshot>,
+    /// Images that were registered.
+    #[serde(default)]
+    pub(super) images: BTreeMap<String, Image>,
     /// Client tokens by `ACTION/TOKEN`.
     pub(super) tokens: BTreeMap<String, Token>,
 }
@@ -228,6 +231,22 @@ pub(super) struct Snapshot {
     pub(super) tags: Tags,
 }
 
+/// An image that was registered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Image {
+    /// `ami-...`
+    pub(super) id: String,
+    /// Its name.
+    pub(super) name: String,
+    /// What its volumes are made from.
+    pub(super) snapshots: Vec<String>,
+    /// When it was registered.
+    #[serde(with = "time::serde::rfc3339")]
+    pub(super) created: OffsetDateTime,
+    /// Tags.
+    pub(super) tags: Tags,
+}
+
 impl State {
     /// The state in `path`, settled: after a restart no instance lives and nothing is attached or on its way.
     pub(super) fn load(path: &Path) -> Result<State> {
@@ -333,6 +352,12 @@ impl State {
     pub(super) fn volume(&mut self, id: &str) -> Outcome<&mut Volume> {
         let missing = || absent("InvalidVolume", "vol-", id, "The volume", "does not exist.");
         self.volumes.get_mut(id).ok_or_else(missing)
+    }
+
+    /// The registered image, or AWS's refusal.
+    pub(super) fn image(&mut self, id: &str) -> Outcome<&mut Image> {
+        let missing = || absent("InvalidAMIID", "ami-", id, "The image id", "does not exist");
+        self.images.get_mut(id).ok_or_else(missing)
     }
 
     /// The snapshot, or AWS's refusal.

@@ -109,12 +109,13 @@ fn is_ours(id: &str) -> bool {
     ["i-", "vol-", "snap-"].iter().any(|prefix| id.starts_with(prefix))
 }
 
-/// The tags of an instance, a volume or a snapshot.
+/// The tags of an instance, a volume, a snapshot or a registered image.
 pub(super) fn tags_of<'a>(state: &'a mut State, id: &str) -> Outcome<&'a mut Tags> {
     match id.split('-').next() {
         Some("i") => Ok(&mut state.instance(id)?.tags),
         Some("vol") => Ok(&mut state.volume(id)?.tags),
         Some("snap") => Ok(&mut state.snapshot(id)?.tags),
+        Some("ami") => Ok(&mut state.image(id)?.tags),
         _ => Err(Refusal::new(
             "InvalidID",
             format!("The ID '{id}' is not valid here together with others of the twin"),
