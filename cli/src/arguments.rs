@@ -95,6 +95,10 @@ pub struct Deploy {
     /// built, images are described by the agent, and every wait is short.
     #[arg(long, value_name = "DIR")]
     pub twin: Option<PathBuf>,
+    /// Let a twin's instances start from the images in this directory, as `make image` makes them, instead of this
+    /// machine's programs.
+    #[arg(long, value_name = "DIR", requires = "twin")]
+    pub images: Option<PathBuf>,
     /// Directory of the programs that a twin's functions and instances run [default: that of this program].
     #[arg(long, value_name = "DIR", requires = "twin")]
     pub programs: Option<PathBuf>,

@@ -73,7 +73,7 @@ pub(crate) async fn deploy(cloud: &Cloud, account: &Account, options: &Deploy) -
     let images = async {
         match &options.twin {
             Some(_) => {
-                image::describe_twin(cloud, &programs(options)?).await?;
+                image::describe_twin(cloud, &programs(options)?, options.images.as_deref()).await?;
                 access::open_twin(cloud).await
             }
             None => Ok(()),

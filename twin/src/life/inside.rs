@@ -72,6 +72,7 @@ async fn serve(parent: i32, options: Options) -> Result<()> {
         agent: options.agent.clone().context("no agent")?,
         compile: options.compile.clone().context("no compiler")?,
         init: PathBuf::from(format!("/proc/{}/exe", std::process::id())),
+        images: options.images.clone(),
         agent_env: options.agent_env.clone(),
     };
     let machines = Machines::open(&state.join("machine"), programs, endpoint).await?;

@@ -26,6 +26,10 @@ pub struct Options {
     /// The compiler that instances find on their PATH [default: `vibes-compile` beside this program].
     #[arg(long, value_name = "PROGRAM")]
     pub compile: Option<PathBuf>,
+    /// Directory of images that are trees, as `make image` makes them: an instance of ami-tree-NAME sees NAME in it
+    /// instead of this machine's programs.
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
     /// Further environment of the agents (repeatable).
     #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub agent_env: Vec<(String, String)>,
@@ -53,6 +57,7 @@ impl Options {
             agent: Some(program(self.agent.as_deref(), "vibes-agent", "--agent")?),
             compile: Some(program(self.compile.as_deref(), "vibes-compile", "--compile")?),
             base: std::path::absolute(&self.base)?,
+            images: self.images.as_deref().map(std::path::absolute).transpose()?,
             ..self.clone()
         })
     }

@@ -134,9 +134,13 @@ fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
         "--wait-scale".into(),
         options.wait_scale.to_string().into(),
     ];
-    for (name, program) in [("--agent", &options.agent), ("--compile", &options.compile)] {
-        if let Some(program) = program {
-            arguments.extend([name.into(), program.clone().into()]);
+    for (name, path) in [
+        ("--agent", &options.agent),
+        ("--compile", &options.compile),
+        ("--images", &options.images),
+    ] {
+        if let Some(path) = path {
+            arguments.extend([name.into(), path.clone().into()]);
         }
     }
     for (name, value) in &options.agent_env {

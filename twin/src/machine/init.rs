@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGCHLD, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::image;
+
 /// What the host has under these names is not shown: they are made for every instance. `/root` is among them because the
 /// credentials in a person's `~/.aws` would win over the instance's role.
 const OWN: [&str; 8] = ["dev", "proc", "root", "run", "srv", "sys", "tmp", "var"];
@@ -64,9 +66,11 @@ pub(super) struct Spec {
     pub(super) dev: PathBuf,
     /// Host name.
     pub(super) hostname: String,
-    /// Programs by the name that they have in the instance.
+    /// The image, if it is a tree of its own; else the instance sees the host's directories.
+    pub(super) tree: Option<PathBuf>,
+    /// Programs by the name that they have in an instance without a tree.
     pub(super) programs: BTreeMap<String, PathBuf>,
-    /// Environment of the agent besides PATH and HOME.
+    /// Environment of the agent besides what its unit or we set.
     pub(super) environment: BTreeMap<String, String>,
 }
 
@@ -97,32 +101,21 @@ pub fn run(spec: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the instance's root of a tmpfs, the host's directories (read-only) and its own, and leaves the host's behind.
+/// Makes the instance's root, adds what a kernel and udev would, and leaves the host's root behind.
 fn enter_root(spec: &Spec) -> Result<()> {
-    let root = &spec.root;
     let none = None::<&str>;
-    mount(Some("root"), root, Some("tmpfs"), MsFlags::empty(), Some("mode=0755")).context("cannot mount the root")?;
-    for (directory, mode) in EMPTY {
-        let path = root.join(directory);
-        DirBuilder::new()
-            .recursive(true)
-            .create(&path)
-            .with_context(|| format!("cannot make /{directory}"))?;
-        // Set afterwards, because mkdir obeys the umask.
-        std::fs::set_permissions(&path, Permissions::from_mode(mode))?;
-    }
-    show_host(root)?;
-    for (name, program) in &spec.programs {
-        show_file(program, &root.join("run/vibes/bin").join(name))?;
-    }
-    for (name, content) in [("passwd", PASSWD), ("group", GROUP)] {
-        let file = root.join("run/vibes").join(name);
-        std::fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
-        bind(&file, &root.join("etc").join(name))?;
-    }
-    for directory in ["dev", "proc", "sys"] {
-        DirBuilder::new().mode(0o755).create(root.join(directory))?;
-    }
+    mount(
+        Some("root"),
+        &spec.root,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=0755"),
+    )
+    .context("cannot mount the root")?;
+    let root = match &spec.tree {
+        Some(tree) => image::show(tree, &spec.root)?,
+        None => own_root(spec)?,
+    };
     mount(Some(&spec.dev), &root.join("dev"), none, MsFlags::MS_BIND, none).context("cannot mount /dev")?;
     let pts = Some("newinstance,ptmxmode=0666,mode=0620");
     mount(
@@ -145,10 +138,37 @@ fn enter_root(spec: &Spec) -> Result<()> {
 
     let host = root.join("run/host");
     std::fs::create_dir(&host)?;
-    pivot_root(root, &host).context("cannot change the root")?;
+    pivot_root(&root, &host).context("cannot change the root")?;
     std::env::set_current_dir("/")?;
     umount2("/run/host", MntFlags::MNT_DETACH).context("cannot leave the host's root")?;
     std::fs::remove_dir("/run/host").context("cannot remove /run/host")
+}
+
+/// Makes a root of the host's directories (read-only) and of the instance's own.
+fn own_root(spec: &Spec) -> Result<PathBuf> {
+    let root = spec.root.clone();
+    for (directory, mode) in EMPTY {
+        let path = root.join(directory);
+        DirBuilder::new()
+            .recursive(true)
+            .create(&path)
+            .with_context(|| format!("cannot make /{directory}"))?;
+        // Set afterwards, because mkdir obeys the umask.
+        std::fs::set_permissions(&path, Permissions::from_mode(mode))?;
+    }
+    show_host(&root)?;
+    for (name, program) in &spec.programs {
+        show_file(program, &root.join("run/vibes/bin").join(name))?;
+    }
+    for (name, content) in [("passwd", PASSWD), ("group", GROUP)] {
+        let file = root.join("run/vibes").join(name);
+        std::fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
+        bind(&file, &root.join("etc").join(name))?;
+    }
+    for directory in ["dev", "proc", "sys"] {
+        DirBuilder::new().mode(0o755).create(root.join(directory))?;
+    }
+    Ok(root)
 }
 
 /// Shows the host's top-level directories read-only and its links (`/bin` is one) as they are. What is mounted further
@@ -192,15 +212,23 @@ fn bind(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("cannot show {} in the instance", from.display()))
 }
 
+/// The agent of an instance without a tree.
+fn own_agent() -> Command {
+    let mut agent = Command::new("/run/vibes/bin/vibes-agent");
+    agent.env_clear().env("PATH", PATH).env("HOME", "/root");
+    // The end of the agent is the end of the machine: there is nothing left to switch off.
+    agent.env("VIBES_POWER_OFF", "true");
+    agent
+}
+
 /// Runs the agent to its end, passes SIGTERM on to it, and reaps whatever else ends meanwhile.
 fn run_agent(spec: &Spec, signals: &mut Signals) -> Result<ExitStatus> {
     let console = std::io::stderr();
-    let mut agent = Command::new("/run/vibes/bin/vibes-agent");
-    agent
-        .env_clear()
-        .env("PATH", PATH)
-        .env("HOME", "/root")
-        .envs(&spec.environment);
+    let mut agent = match &spec.tree {
+        Some(_) => image::agent()?,
+        None => own_agent(),
+    };
+    agent.envs(&spec.environment);
     agent.stdin(Stdio::null()).stdout(console).stderr(Stdio::inherit());
     let agent = agent.spawn().context("cannot run vibes-agent")?;
     let agent = Pid::from_raw(agent.id().try_into().context("a process id is positive")?);

@@ -25,7 +25,7 @@ use super::devices::Devices;
 use super::metadata::{Metadata, hostname};
 use super::network::{METADATA, Network};
 use super::relay::relay;
-use super::{InstanceSpec, Programs, Running, address, blocking, init};
+use super::{InstanceSpec, Programs, Running, address, blocking, image, init};
 
 /// Port of the AWS endpoint on the metadata address.
 const ENDPOINT_PORT: u16 = 4566;
@@ -71,6 +71,7 @@ impl Instance {
         spec: InstanceSpec,
     ) -> Result<(Arc<Self>, End)> {
         let id = spec.id.clone();
+        let tree = image::tree(programs.images.as_deref(), &spec.image)?;
         let place = Place::make(dir, &id)?;
         let devices = Arc::new(Devices::fill(&place.dev())?);
         let (running, public) = address::claim(&id)?;
@@ -78,6 +79,7 @@ impl Instance {
             root: place.root(),
             dev: place.dev(),
             hostname: hostname(running.private_ip),
+            tree,
             programs: BTreeMap::from([
                 ("vibes-agent".to_owned(), programs.agent.clone()),
                 ("vibes-compile".to_owned(), programs.compile.clone()),
@@ -290,7 +292,7 @@ impl Drop for Place {
     }
 }
 
-/// The environment of the agent besides what its init sets.
+/// The environment of the agent besides what its unit or its init sets.
 fn environment(spec: &InstanceSpec, programs: &Programs) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::from([
         (
@@ -298,8 +300,6 @@ fn environment(spec: &InstanceSpec, programs: &Programs) -> BTreeMap<String, Str
             format!("http://{METADATA}:{ENDPOINT_PORT}"),
         ),
         ("AWS_REGION".to_owned(), spec.region.clone()),
-        // The end of the agent is the end of the machine: there is nothing left to switch off.
-        ("VIBES_POWER_OFF".to_owned(), "true".to_owned()),
     ]);
     environment.extend(programs.agent_env.iter().cloned());
     environment

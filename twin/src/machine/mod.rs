@@ -7,6 +7,7 @@
 mod address;
 mod command;
 mod devices;
+mod image;
 pub mod init;
 mod instance;
 mod loops;
@@ -36,6 +37,8 @@ pub struct Programs {
     /// The program with the hidden subcommand `machine-init SPEC` (see [`init::run`]): the twin itself,
     /// `/proc/PID/exe`, which survives a rebuild of its file.
     pub init: PathBuf,
+    /// Directory of images that are trees: `ami-tree-NAME` is NAME in it, and brings its own agent and compiler.
+    pub images: Option<PathBuf>,
     /// Further environment of the agent, such as `VIBES_STATUS_SECONDS=1`.
     pub agent_env: Vec<(String, String)>,
 }

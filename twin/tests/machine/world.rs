@@ -120,6 +120,7 @@ impl World {
             agent: script,
             compile: "/usr/bin/true".into(),
             init: env!("CARGO_BIN_EXE_vibes-twin").into(),
+            images: None,
             agent_env: vec![("EXTRA".to_owned(), "1".to_owned())],
         };
         Machines::open(&self.dir, programs, self.endpoint).await
