@@ -16,23 +16,35 @@ pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
     "x86_64"
 };
 
-/// AWS's refusal of an image that does not exist.
-pub(super) fn check(id: &str) -> Outcome<()> {
-    if id.starts_with("ami-twin-") || id.starts_with("ami-tree-") {
-        return Ok(());
-    }
-    if !id.starts_with("ami-") {
-        return Err(Refusal::new(
-            "InvalidAMIID.Malformed",
-            format!("Invalid id: \"{id}\" (expecting \"ami-...\")"),
-        ));
-    }
-    let message =
-        format!("The image id '[{id}]' does not exist: images of the twin are called ami-twin-... or ami-tree-...");
-    Err(Refusal::new("InvalidAMIID.NotFound", message))
-}
-
 impl Ec2 {
+    /// AWS's refusal of an image that instances cannot start from.
+    pub(super) fn check_image(&self, id: &str) -> Outcome<()> {
+        if !id.starts_with("ami-") {
+            return Err(Refusal::new(
+                "InvalidAMIID.Malformed",
+                format!("Invalid id: \"{id}\" (expecting \"ami-...\")"),
+            ));
+        }
+        let absent = |why: String| {
+            Refusal::new(
+                "InvalidAMIID.NotFound",
+                format!("The image id '[{id}]' does not exist: {why}"),
+            )
+        };
+        if id.starts_with("ami-tree-") {
+            return self
+                .machines
+                .check_image(id)
+                .map_err(|error| absent(format!("{error:#}")));
+        }
+        match id.starts_with("ami-twin-") {
+            true => Ok(()),
+            false => Err(absent(
+                "images of the twin are called ami-twin-... or ami-tree-...".to_owned(),
+            )),
+        }
+    }
+
     /// Registers an image of snapshots, which is all that packer leaves. Instances cannot start from it here.
     pub(super) fn register_image(&self, query: Query<'_>) -> Outcome<Reply> {
         let name = query.need("Name")?;
@@ -81,7 +93,7 @@ impl Ec2 {
             for id in &ids {
                 found.push(match state.image(id) {
                     Ok(image) => image.clone(),
-                    Err(_) => check(id).map(|()| Image::made_here(id))?,
+                    Err(_) => self.check_image(id).map(|()| Image::made_here(id))?,
                 });
             }
             if ids.is_empty() && ours {

@@ -13,7 +13,7 @@ use super::lookups::{Profile, Subnet};
 use super::query::{Query, Tags};
 use super::refusal::{Outcome, Refusal};
 use super::state::{Instance, Phase, Reason, new_id};
-use super::{Ec2, Reply, images};
+use super::{Ec2, Reply};
 use crate::REGION;
 use crate::call::Call;
 use crate::faults::{Fault, Wish};
@@ -124,7 +124,7 @@ impl Ec2 {
         let image = needed("ImageId", given("ImageId", template.image))?;
         let image_parameter = image.strip_prefix("resolve:ssm:").map(str::to_owned);
         let image = self.image(&image).await?;
-        images::check(&image)?;
+        self.check_image(&image)?;
         let instance_type = needed("InstanceType", given("InstanceType", template.instance_type))?;
         if instance_type.split('.').filter(|piece| !piece.is_empty()).count() != 2 {
             return Err(Refusal::invalid(format!(

@@ -133,6 +133,11 @@ impl Machines {
         })
     }
 
+    /// Fails if this image is a tree that is not there.
+    pub fn check_image(&self, image: &str) -> Result<()> {
+        image::tree(self.inner.programs.images.as_deref(), image).map(drop)
+    }
+
     /// Makes a volume of `gib` GiB, blank or with a snapshot's content. Fails if the id exists, or the snapshot is larger.
     pub async fn create_volume(&self, volume: &str, gib: u32, snapshot: Option<&str>) -> Result<()> {
         let (inner, volume, snapshot) = (self.inner.clone(), volume.to_owned(), snapshot.map(str::to_owned));
