@@ -56,10 +56,9 @@ pub(crate) fn rungs(markets: &[Market], types: &[String], subnets: &[Subnet], ho
     rungs
 }
 
-/// The installation's subnets with their zones, in the order of the settings.
-pub(crate) async fn subnets(aws: &Aws) -> Result<Vec<Subnet>> {
-    let ids = &aws.settings.subnets;
-    let request = aws.ec2.describe_subnets().set_subnet_ids(Some(ids.clone()));
+/// These subnets with their zones, in the same order.
+pub(crate) async fn subnets(aws: &Aws, ids: &[String]) -> Result<Vec<Subnet>> {
+    let request = aws.ec2.describe_subnets().set_subnet_ids(Some(ids.to_vec()));
     let found = request.into_paginator().items().send().try_collect().await;
     let found = found
         .map_err(Refusal::from)
@@ -72,7 +71,7 @@ pub(crate) async fn subnets(aws: &Aws) -> Result<Vec<Subnet>> {
         .map(|id| {
             let zone = zones
                 .get(id.as_str())
-                .with_context(|| format!("subnet {id} does not exist: correct VIBES_SUBNETS"))?;
+                .with_context(|| format!("subnet {id} does not exist: correct the main stack's parameters"))?;
             Ok(Subnet {
                 id: id.clone(),
                 zone: (*zone).to_owned(),

@@ -52,7 +52,7 @@ async fn launched(aws: &Aws, input: &LaunchWorkerInput, plan: &Plan, tags: Tags)
         attempt: *attempt,
     };
     let home = home(aws, build, *shard).await?;
-    let subnets = ladder::subnets(aws).await?;
+    let subnets = ladder::subnets(aws, &aws.settings.worker_subnets).await?;
     let types = aws.settings.instance_types(plan.role);
     let rungs = ladder::rungs(&plan.markets, types, &subnets, home.as_deref());
     let launch = Launch {

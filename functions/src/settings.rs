@@ -31,8 +31,10 @@ pub struct Settings {
     pub max_run_minutes: u32,
     /// Markets to try, in order.
     pub markets: Vec<Market>,
-    /// Subnets to try, in order.
+    /// Public subnets to try for the server, in order.
     pub subnets: Vec<String>,
+    /// Subnets to try for workers, in order.
+    pub worker_subnets: Vec<String>,
     /// Instance types to try, in order, by role: worker, volmgr, server.
     pub instance_types: [Vec<String>; 3],
     /// Launch template names by role: worker, volmgr, server.
@@ -112,6 +114,7 @@ impl Settings {
             max_run_minutes: number("VIBES_MAX_RUN_MINUTES")?,
             markets: list("VIBES_MARKETS")?.into_iter().map(market).collect::<Result<_>>()?,
             subnets: list("VIBES_SUBNETS")?,
+            worker_subnets: list("VIBES_WORKER_SUBNETS")?,
             instance_types: [worker?, volmgr?, server?],
             launch_templates: [worker_template?, volmgr_template?, server_template?],
             settle_seconds: number("VIBES_SETTLE_SECONDS")?,
@@ -170,7 +173,7 @@ pub(crate) mod tests {
             "AWS_REGION" => "eu-central-1",
             "VIBES_PREFIX" => "/vibes",
             "VIBES_MARKETS" => "spot,on-demand",
-            "VIBES_SUBNETS" => "subnet-a, subnet-b",
+            "VIBES_SUBNETS" | "VIBES_WORKER_SUBNETS" => "subnet-a, subnet-b",
             "VIBES_SERVE" => "true",
             "VIBES_SHARDS" => "1",
             "VIBES_STACK" => "vibes",

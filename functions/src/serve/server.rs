@@ -124,7 +124,7 @@ async fn launch(aws: &Aws, step: &[&str]) -> Result<Instance> {
         attempt: 0,
     };
     let image = images::id(aws, Role::Server).await?;
-    let subnets = ladder::subnets(aws).await?;
+    let subnets = ladder::subnets(aws, &aws.settings.subnets).await?;
     // A server that EC2 takes back would drop its listeners: never spot.
     let rungs = ladder::rungs(
         &[Market::OnDemand],
