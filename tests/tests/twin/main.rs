@@ -1,5 +1,6 @@
 //! The whole pipeline in the twin: real templates, real functions, real state machines, real instances.
 
+mod accidents;
 mod builds;
 mod changes;
 mod deploying;

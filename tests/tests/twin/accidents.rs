@@ -1,0 +1,178 @@
+//! What is seldom: things that nobody needs any more, an execution that never began, a build that is stopped between a
+//! launch and its answer, calls that happen twice.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use contract::control::Control;
+use contract::objects;
+use serde_json::{Value, json};
+use tests::sample;
+use tests::world::{World, eventually};
+
+use crate::builds::Bench;
+
+/// Invokes a function as its trigger would, and gives what it answers.
+fn invoke(world: &World, function: &str, input: &Value) -> Result<Value> {
+    let answer = world.dir().join("answer.json");
+    let answer = answer.to_str().context("UTF-8")?;
+    let name = format!("vibes-{function}");
+    let input = input.to_string();
+    let told = world.aws(&[
+        "lambda",
+        "invoke",
+        "--function-name",
+        &name,
+        "--payload",
+        &input,
+        answer,
+    ])?;
+    let said: Value = serde_json::from_slice(&std::fs::read(answer)?)?;
+    ensure!(!told.contains("FunctionError"), "{name}: {said}");
+    Ok(said)
+}
+
+/// A sweep that takes it to be so many hours later.
+fn sweep(world: &World, hours: u32) -> Result<Value> {
+    let now = world
+        .command("date".as_ref())
+        .args(["-u", "-d", &format!("{hours} hours"), "+%FT%TZ"])
+        .output()?;
+    invoke(world, "sweep", &json!({"time": String::from_utf8(now.stdout)?.trim()}))
+}
+
+/// Makes a volume that says to be of a build that never was, and gives its id.
+fn leftover(world: &World) -> Result<String> {
+    let tags = "ResourceType=volume,Tags=[{Key=vibes:stack,Value=vibes},{Key=vibes:build,Value=b-00000}]";
+    let made = [
+        "ec2",
+        "create-volume",
+        "--size",
+        "1",
+        "--availability-zone",
+        "us-east-1a",
+        "--tag-specifications",
+        tags,
+    ];
+    let id = world.aws(&[&made[..], &["--query", "VolumeId", "--output", "text"]].concat())?;
+    let id = id.trim().to_owned();
+    world.aws(&["ec2", "wait", "volume-available", "--volume-ids", &id])?;
+    Ok(id)
+}
+
+fn snapshot_of(world: &World, volume: &str) -> Result<String> {
+    let tags = "ResourceType=snapshot,Tags=[{Key=vibes:stack,Value=vibes},{Key=vibes:build,Value=b-00000}]";
+    let made = [
+        "ec2",
+        "create-snapshot",
+        "--volume-id",
+        volume,
+        "--tag-specifications",
+        tags,
+    ];
+    let id = world.aws(&[&made[..], &["--query", "SnapshotId", "--output", "text"]].concat())?;
+    Ok(id.trim().to_owned())
+}
+
+/// Lets a build own control without an execution that does anything for it.
+async fn owned_by(world: &World, build: &str) -> Result<()> {
+    let control: Control = world.object(objects::CONTROL).await?.unwrap_or_default();
+    let owned = Control {
+        owner: Some(build.to_owned()),
+        ..control
+    };
+    let put = world.s3.put_object().bucket(&world.state_bucket).key(objects::CONTROL);
+    put.body(serde_json::to_vec(&owned)?.into()).send().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_ends_what_nothing_needs_and_starts_what_stands_still() -> Result<()> {
+    let bench = Bench::new()?;
+    sample::tiny(&bench.sources, 1)?;
+    let world = World::start(&bench.profiles, 1).await?;
+    // Of two snapshots that a lost answer leaves, the later one goes.
+    world.spoil(&json!({"action": "CreateSnapshot", "caller": "*/vibes-snapshot", "kind": "twice", "times": 1}))?;
+    bench.run(&world)?;
+    let release = world.release().await?.release;
+    let snapshots = |world: &World| -> Result<usize> {
+        let inventory = world.twin("GET", "inventory")?;
+        Ok(inventory["snapshots"].as_array().context("snapshots")?.len())
+    };
+    assert_eq!(snapshots(&world)?, 2, "one pair");
+
+    let (gone, kept) = (leftover(&world)?, leftover(&world)?);
+    let snapshot = snapshot_of(&world, &gone)?;
+    let marked = sweep(&world, 2)?;
+    for id in [&gone, &kept, &snapshot] {
+        assert!(
+            marked["marked"].as_array().context("marked")?.contains(&json!(id)),
+            "{id}: {marked}"
+        );
+    }
+    world.aws(&[
+        "ec2",
+        "create-tags",
+        "--resources",
+        &kept,
+        "--tags",
+        "Key=vibes:hold,Value=me",
+    ])?;
+    let ended = sweep(&world, 4)?;
+    let ended = ended["ended"].as_array().context("ended")?;
+    assert!(
+        ended.contains(&json!(gone)) && ended.contains(&json!(snapshot)),
+        "{ended:?}"
+    );
+    let mark = [
+        "ec2",
+        "describe-tags",
+        "--filters",
+        "Name=tag-key,Values=vibes:marked",
+        "--query",
+        "Tags[].ResourceId",
+    ];
+    let left: Value = serde_json::from_str(&world.aws(&mark)?)?;
+    assert_eq!(left, json!([]), "what a person holds is not marked any more");
+    assert_eq!(snapshots(&world)?, 2, "the release's pair stays");
+
+    // The server had said nothing for hours, as the sweep saw it; the serve machine has found it well.
+    let wished: Value = world.object(objects::SERVE_DESIRED).await?.context("a wish")?;
+    assert!(wished["seq"].as_u64().context("seq")? > 1, "{wished}");
+
+    // A name that was reserved, and never started.
+    owned_by(&world, "b-00007").await?;
+    let started = sweep(&world, 0)?;
+    assert_eq!(started["started"][0], "b-00007", "{started}");
+    world.idle().await?;
+    // A build that is over, and was never cleaned up after.
+    owned_by(&world, "b-00007").await?;
+    let cleaned = sweep(&world, 2)?;
+    let name = cleaned["started"][0].as_str().context("a clean-up")?;
+    assert!(name.starts_with("b-00007-"), "{cleaned}");
+    world.idle().await?;
+
+    // Stopped while EC2 has not answered the launch yet: what is launched all the same is ended again.
+    world.spoil(&json!({"action": "RunInstances", "caller": "*/vibes-launch-worker", "kind": "delay", "seconds": 8.0, "times": 1}))?;
+    let before = world.calls(0)?.len() as u64;
+    let execution = world.start_build(json!({"force": true})).await?;
+    let build = execution.rsplit(':').next().context("a name")?.to_owned();
+    eventually(Duration::from_secs(60), "the launch is prepared", async || {
+        let calls = world.calls(before)?;
+        let looked =
+            |call: &tests::world::Call| call.action == "DescribeSubnets" && call.caller.ends_with("launch-worker");
+        Ok(calls.iter().any(looked).then_some(()))
+    })
+    .await?;
+    world.sfn.stop_execution().execution_arn(&execution).send().await?;
+    world.idle().await?;
+    eventually(Duration::from_secs(60), "the late instance is ended", async || {
+        let calls = world.calls(before)?;
+        let ended =
+            |call: &tests::world::Call| call.action == "TerminateInstances" && call.caller.ends_with("launch-worker");
+        Ok(calls.iter().any(ended).then_some(()))
+    })
+    .await?;
+    assert_eq!(world.release().await?.release, release, "{build} published nothing");
+    Ok(())
+}
