@@ -69,7 +69,7 @@ impl Display {
         match self {
             Self::Bars { all, step, profiles } => {
                 step.set_message(headline(view));
-                for (name, tracks) in &view.profiles {
+                for (name, tracks) in counted(view) {
                     let bar = profiles.entry(name.clone()).or_insert_with(|| {
                         let style = ProgressStyle::with_template("  {prefix:12} {bar:30} {pos}/{len} {msg}");
                         all.add(ProgressBar::new(0))
@@ -122,10 +122,14 @@ fn headline(view: &View) -> String {
     text
 }
 
+/// The profiles whose tracks are known: nothing of nothing would look like all of it.
+fn counted(view: &View) -> impl Iterator<Item = (&String, &Tracks)> {
+    view.profiles.iter().filter(|(_, tracks)| tracks.total > 0)
+}
+
 fn line(view: &View) -> String {
-    let profiles = view.profiles.iter().filter(|(_, tracks)| tracks.total > 0);
     let profiles =
-        profiles.map(|(name, tracks)| format!("; {name} {}/{}{}", tracks.done, tracks.total, failures(tracks)));
+        counted(view).map(|(name, tracks)| format!("; {name} {}/{}{}", tracks.done, tracks.total, failures(tracks)));
     headline(view) + &profiles.collect::<String>()
 }
 
@@ -162,5 +166,15 @@ mod tests {
         };
         let expected = "b-00001: build, 30.0 MB of 30.0 MB fetched, 12 s left; home 3/60 (1 failed)";
         assert_eq!(line(&view), expected);
+    }
+
+    #[test]
+    fn tracks_that_are_not_counted_yet_are_not_shown() {
+        let profiles = BTreeMap::from([("home".to_owned(), Tracks::default())]);
+        let view = View {
+            profiles,
+            ..View::default()
+        };
+        assert_eq!(counted(&view).count(), 0);
     }
 }
