@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_ec2::types::Filter;
 use contract::job::Role;
-use contract::serve::{Protocol, ServerStatus, Volumes};
+use contract::serve::{Desired, Protocol, ServerStatus, Volumes};
 use contract::{objects, tags};
 use serde::{Deserialize, Serialize};
 
@@ -61,9 +61,9 @@ pub(crate) async fn pull(cloud: &Cloud, places: &Places, options: &Pull) -> Resu
     Ok(served)
 }
 
-/// Waits until the current release is served.
+/// Waits until the release that is to be served is.
 pub(crate) async fn served(cloud: &Cloud, places: &Places, patience: Duration) -> Result<Served> {
-    let release = follow::release(cloud)
+    let release = wished_for(cloud, places)
         .await?
         .context("there is no release yet: upload something first")?;
     let begin = Instant::now();
@@ -80,6 +80,14 @@ pub(crate) async fn served(cloud: &Cloud, places: &Places, patience: Duration) -
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// The release that is to be served: the current one, or the older one that was wished for instead of it.
+pub(crate) async fn wished_for(cloud: &Cloud, places: &Places) -> Result<Option<String>> {
+    let current = follow::release(cloud).await?;
+    let desired: Option<Desired> = cloud.json(&places.state_bucket, objects::SERVE_DESIRED).await?;
+    let restored = desired.filter(|desired| desired.instead_of.is_some() && desired.instead_of == current);
+    Ok(restored.map_or(current, |desired| desired.release))
 }
 
 /// The release is served, or why not yet.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Who pulls with the password, and by SFTP.
 pub const USER: &str = "vibes";
@@ -17,6 +18,9 @@ pub const RSYNC_USER: &str = "rsync";
 pub struct Desired {
     /// The release to serve; none serves nothing.
     pub release: Option<String>,
+    /// The release that was the current one when a person wished for another by its name: while it is, that one is
+    /// served. None serves the current one.
+    pub instead_of: Option<String>,
     /// A server shall run.
     pub up: bool,
     /// It shall end at this time, RFC 3339, UTC; none means never.
@@ -25,6 +29,21 @@ pub struct Desired {
     pub seq: u64,
     /// The serve execution that is converging; none when idle.
     pub owner: Option<String>,
+}
+
+/// The serve machine's input: what a person wishes for. `{}` has what was wished for before looked after.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Wish {
+    /// Serve this release, until a newer one than the current is published.
+    pub release: Option<String>,
+    /// A server shall run, or none; none keeps what is wished for.
+    pub up: Option<bool>,
+    /// It shall end at this time, RFC 3339; none means never.
+    pub until: Option<String>,
+    /// Ignored: the console and the `aws` command line put their notes here.
+    #[serde(rename = "Comment", skip_serializing)]
+    pub comment: Option<Value>,
 }
 
 /// `serve/volumes.json`: what the server mounts. Written by `serve`, read by the server's agent.

@@ -29,7 +29,17 @@ pub async fn handle(aws: &Aws, input: ServeInput) -> Result<ServeOutput, Fault> 
     }
     match input {
         ServeInput::Request { now: _, up, until } => Ok(wish::request(aws, up, until).await?),
-        ServeInput::Converge { execution, now, round } => Ok(converge::converge(aws, &execution, &now, round).await?),
+        ServeInput::Converge {
+            execution,
+            now,
+            round,
+            wish,
+        } => {
+            if round == 0 {
+                wish::take(aws, &execution, wish).await?;
+            }
+            Ok(converge::converge(aws, &execution, &now, round).await?)
+        }
         ServeInput::Access {} => Ok(ServeOutput {
             converged: true,
             wait_seconds: 0,

@@ -194,6 +194,7 @@ mod tests {
     fn desired(up: bool, until: Option<&str>) -> Desired {
         Desired {
             release: Some("b-00002".to_owned()),
+            instead_of: None,
             up,
             until: until.map(str::to_owned),
             seq: 7,

@@ -10,6 +10,7 @@ mod interruptions;
 mod leaks;
 mod messages;
 mod refusals;
+mod restores;
 mod sample;
 mod shards;
 mod triggers;

@@ -1,0 +1,73 @@
+//! An older release is served again when a person wishes for it, until there is a newer one.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tests::sample;
+use tests::tree::Tree;
+use tests::world::World;
+
+use crate::builds::{Bench, pulled_into};
+
+/// Starts the serve machine as the console does, and gives how the execution ended.
+async fn wish(world: &World, input: Value) -> Result<(String, Option<String>)> {
+    let machine = world.pipeline.replace("-pipeline", "-serve");
+    let start = world.sfn.start_execution().state_machine_arn(machine);
+    let started = start.input(input.to_string()).send().await?;
+    let ended = world.ended(&started.execution_arn).await?;
+    Ok((ended.status.as_str().to_owned(), ended.cause))
+}
+
+fn pull(world: &World, bench: &Bench) -> Result<Tree> {
+    world.vibes(&["pull", bench.out.to_str().context("UTF-8")?])?;
+    pulled_into(&bench.out)
+}
+
+/// Changes a title, and waits until that is built.
+async fn retitle(world: &World, bench: &Bench, title: &str) -> Result<()> {
+    let track = bench.sources.join("Tiny & Co/Album 1/01-Track 1.tags.vc");
+    std::fs::write(track, format!("TITLE={title}\n"))?;
+    world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
+    world.building().await?;
+    world.idle().await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_release_is_served_until_a_newer_one_is_published() -> Result<()> {
+    let bench = Bench::new()?;
+    sample::tiny(&bench.sources, 2)?;
+    let world = World::start(&bench.profiles, 1).await?;
+    bench.run(&world)?;
+    let (first, older) = (world.release().await?.release, bench.pulled()?);
+    retitle(&world, &bench, "Another").await?;
+    let current = world.release().await?.release;
+    assert_ne!(pull(&world, &bench)?, older);
+
+    let restored = wish(&world, json!({"release": first})).await?;
+    assert_eq!(restored, ("SUCCEEDED".to_owned(), None));
+    assert_eq!(pull(&world, &bench)?, older, "the older release is served");
+    let checked = world.start_build(json!({"serve": true})).await?;
+    world.ended(&checked).await?;
+    assert_eq!(pull(&world, &bench)?, older, "a check that serves leaves it alone");
+    assert_eq!(
+        world.release().await?.release,
+        current,
+        "and the next build starts from the current one"
+    );
+
+    let (status, cause) = wish(&world, json!({"release": "b-99999"})).await?;
+    assert_eq!(status, "FAILED");
+    let cause = cause.context("a failed execution has a cause")?;
+    assert!(
+        cause.contains("b-99999 is not kept") && cause.contains(&first),
+        "{cause}"
+    );
+
+    retitle(&world, &bench, "A third").await?;
+    assert_ne!(pull(&world, &bench)?, older, "a newer release takes its place");
+
+    let ended = wish(&world, json!({"up": false})).await?;
+    assert_eq!(ended.0, "SUCCEEDED");
+    let inventory = world.twin("GET", "inventory")?;
+    assert_eq!(inventory["volumes"], json!([]), "no server, no volume: {inventory}");
+    Ok(())
+}
