@@ -1,8 +1,13 @@
 //! What the docs say is there, and what is there is in the docs.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use contract::fault::Name;
+use contract::input::Input;
+use contract::serve::Wish;
+use tests::project::path;
 
 use crate::{names, none, read};
 
@@ -36,6 +41,81 @@ fn every_make_command_of_the_docs_exists() {
         complaints.extend(unknown.map(|target| format!("{file}: make {target}")));
     }
     none(complaints);
+}
+
+#[test]
+fn every_test_that_the_docs_name_exists() {
+    let tests = test_names(&path(""));
+    let mut complaints = vec![];
+    let mut named = 0;
+    for (file, text) in pages() {
+        let spans = spans(&text);
+        // No other name of ours is that long.
+        let names = spans.iter().filter(|span| {
+            let plain = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_';
+            span.chars().all(plain) && span.split('_').filter(|word| !word.is_empty()).count() > 3
+        });
+        for name in names {
+            named += 1;
+            if !tests.contains(*name) {
+                complaints.push(format!("{file}: there is no test {name}"));
+            }
+        }
+    }
+    none(complaints);
+    assert!(named > 10, "the docs name the tests that hold them");
+}
+
+/// Names of all functions in the Rust files below a folder.
+fn test_names(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).expect("a folder of the project") {
+        let path = entry.expect("an entry of it").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() && !name.starts_with('.') && name != "target" {
+            found.extend(test_names(&path));
+        } else if name.ends_with(".rs") {
+            let text = fs::read_to_string(&path).expect("a text");
+            let names = text.lines().filter_map(|line| {
+                let (_, name) = line.trim().split_once("fn ")?;
+                Some(name.split(['(', '<']).next()?.to_owned())
+            });
+            found.extend(names);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_documented_input_is_understood() {
+    let mut understood = 0;
+    let mut complaints = vec![];
+    for (file, text) in pages() {
+        for input in spans(&text).iter().filter(|span| span.starts_with("{\"")) {
+            let build = serde_json::from_str::<Input>(input).map(drop);
+            let wish = serde_json::from_str::<Wish>(input).map(drop);
+            match build.or_else(|error| wish.map_err(|_| error)) {
+                Err(error) => complaints.push(format!("{file}: {input}: {error}")),
+                Ok(()) => understood += 1,
+            }
+        }
+    }
+    none(complaints);
+    assert!(understood > 10, "the docs have inputs for the console");
+}
+
+/// The README and the pages of `docs/`, with their names.
+fn pages() -> Vec<(String, String)> {
+    let docs = names("docs", ".md").into_iter().map(|name| format!("docs/{name}.md"));
+    let files = docs.chain(["README.md".to_owned()]);
+    files.map(|file| (file.clone(), read(&file))).collect()
+}
+
+/// What stands in backticks.
+fn spans(text: &str) -> Vec<&str> {
+    text.lines()
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect()
 }
 
 /// The targets of all commands `make ...` in a text's code: in backticks, or at the beginning of a line of a block.
