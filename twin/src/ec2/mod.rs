@@ -1,7 +1,7 @@
 //! EC2 as far as the twin makes it real: a closed list of calls on instances, volumes, snapshots and their tags.
 //!
 //! Promised as in AWS: ids, states and their order, zones, client tokens, tags, filters, pages, error codes, attachment
-//! rules, what survives a termination, what a role must be allowed to do ([`needs`]). Not imitated: root volumes (an
+//! rules, what survives a termination, what a role must be allowed to do (`needs.rs`). Not imitated: root volumes (an
 //! instance's only devices are what is attached), quotas, and time: what takes AWS seconds to minutes takes a quarter of
 //! a second here.
 //!

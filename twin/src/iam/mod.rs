@@ -1,7 +1,7 @@
 //! IAM policies, evaluated as AWS documents it: whether a role may do something, and which of its statements say so.
 //!
 //! A closed list, as everywhere in the twin: identity-based policies of version 2012-10-17 with the operators of
-//! [`condition`]; a policy with anything else is refused when it is read, so that nothing is judged by half of it.
+//! `condition.rs`; a policy with anything else is refused when it is read, so that nothing is judged by half of it.
 //! Resource policies, boundaries, session and organisation policies are the base's or not there at all.
 
 mod condition;

@@ -11,8 +11,15 @@ use crate::base::{Answer, Client};
 /// Statements of the roles that have called, until something may have changed them.
 pub struct Roles {
     base: Client,
-    /// How often something may have changed, and what was read since.
-    known: Mutex<(u64, HashMap<String, Arc<Vec<Statement>>>)>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// How often something may have changed.
+    changes: u64,
+    /// What was read since, by role.
+    roles: HashMap<String, Arc<Vec<Statement>>>,
 }
 
 impl Roles {
@@ -28,8 +35,8 @@ impl Roles {
     /// call that starts it, but whoever deploys asks until it is over, and those are calls too.
     pub fn forget(&self) {
         let mut known = self.known.lock().expect("no panic inside");
-        known.0 += 1;
-        known.1.clear();
+        known.changes += 1;
+        known.roles.clear();
     }
 
     /// Judges what a role needs. Nothing is refused by what was read before: then its policies are read again.
@@ -37,7 +44,7 @@ impl Roles {
         let judged =
             |statements: &[Statement]| -> Vec<Verdict> { needs.iter().map(|need| judge(statements, need)).collect() };
         let refused = |verdicts: &[Verdict]| verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Allowed(_)));
-        let known = self.known.lock().expect("no panic inside").1.get(role).cloned();
+        let known = self.known.lock().expect("no panic inside").roles.get(role).cloned();
         if let Some(verdicts) = known.map(|statements| judged(&statements))
             && !refused(&verdicts)
         {
@@ -47,15 +54,15 @@ impl Roles {
     }
 
     async fn read(&self, role: &str) -> Result<Arc<Vec<Statement>>> {
-        let before = self.known.lock().expect("no panic inside").0;
+        let before = self.known.lock().expect("no panic inside").changes;
         let found = self.ask(role).await.map_err(|answer| match answer {
             Answer::Refused { code, message } => anyhow::anyhow!("{code}: {message}"),
             Answer::Failed(error) => error,
         });
         let found = Arc::new(found.with_context(|| format!("what {role} may do is not known"))?);
         let mut known = self.known.lock().expect("no panic inside");
-        if known.0 == before {
-            known.1.insert(role.to_owned(), Arc::clone(&found));
+        if known.changes == before {
+            known.roles.insert(role.to_owned(), Arc::clone(&found));
         }
         Ok(found)
     }
