@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use contract::profile::{ENCODERS, Encoder};
 use serde_json::Value;
 
 use crate::spellings::{function_template, functions_loop};
@@ -64,55 +65,60 @@ fn whoever_may_pull_must_be_named() {
     assert!(load("main")["Parameters"]["AllowedCidr"]["Default"].is_null());
 }
 
+// What a resource must have by itself is said by cfn/rules; here is what it must have beside it.
+
 #[test]
-fn buckets_are_kept_private_and_encrypted() {
-    let template = load("main");
-    let mut buckets = 0;
-    for (name, is) in fields(&template["Resources"]).filter(|(_, is)| is["Type"] == "AWS::S3::Bucket") {
-        buckets += 1;
-        assert_eq!(
-            [&is["DeletionPolicy"], &is["UpdateReplacePolicy"]],
-            ["Retain", "Retain"],
-            "{name}"
-        );
-        assert!(
-            !is["Properties"]["BucketEncryption"].is_null(),
-            "{name} is not encrypted"
-        );
-        let private = fields(&is["Properties"]["PublicAccessBlockConfiguration"]);
-        assert_eq!(
-            private.filter(|(_, on)| **on == Value::Bool(true)).count(),
-            4,
-            "{name} may become public"
-        );
-        let only_encrypted = fields(&template["Resources"]).any(|(_, policy)| {
-            policy["Type"] == "AWS::S3::BucketPolicy"
-                && policy["Properties"]["Bucket"]["Ref"] == name.as_str()
-                && strings(&policy["Properties"]["PolicyDocument"]).contains(&"aws:SecureTransport")
-        });
-        assert!(only_encrypted, "{name} takes connections that are not encrypted");
+fn every_bucket_has_a_policy() {
+    let mut complaints = vec![];
+    for template in names("cfn", ".yaml") {
+        let resources = &load(&template)["Resources"];
+        let of_type = |kind: &'static str| fields(resources).filter(move |(_, is)| is["Type"] == kind);
+        let policies: BTreeSet<&str> = of_type("AWS::S3::BucketPolicy")
+            .filter_map(|(_, is)| is["Properties"]["Bucket"]["Ref"].as_str())
+            .collect();
+        let open = of_type("AWS::S3::Bucket").filter(|(name, _)| !policies.contains(name.as_str()));
+        complaints.extend(open.map(|(name, _)| format!("{template}: {name} has none, which would demand TLS")));
     }
-    assert!(buckets >= 2);
+    none(complaints);
 }
 
 #[test]
-fn instances_ask_for_tokens_and_end_when_they_shut_down() {
-    let template = load("instances");
-    let templates: Vec<_> = fields(&template["Resources"])
-        .filter(|(_, is)| is["Type"] == "AWS::EC2::LaunchTemplate")
+fn the_networks_endpoint_lets_through_what_instances_do() {
+    let statements = |template: &str, resource: &str| {
+        let resource = load(template)["Resources"][resource].clone();
+        let actions: BTreeSet<String> = strings(&resource)
+            .into_iter()
+            .filter(|text| text.starts_with("s3:"))
+            .map(str::to_owned)
+            .collect();
+        assert!(!actions.is_empty(), "{resource}");
+        actions
+    };
+    let through = statements("vpc", "S3Endpoint");
+    let done: BTreeSet<String> = ["WorkerInstanceRole", "ServerInstanceRole"]
+        .into_iter()
+        .flat_map(|role| statements("permissions", role))
         .collect();
-    assert_eq!(templates.len(), 3);
-    for (name, is) in templates {
-        let data = &is["Properties"]["LaunchTemplateData"];
-        assert_eq!(data["MetadataOptions"]["HttpTokens"], "required", "{name}");
-        assert_eq!(data["InstanceInitiatedShutdownBehavior"], "terminate", "{name}");
-        let volumes = data["BlockDeviceMappings"].as_array().expect("volumes");
-        assert!(
-            volumes
-                .iter()
-                .all(|volume| volume["Ebs"]["Encrypted"] == Value::Bool(true)),
-            "{name}"
-        );
+    assert_eq!(through, done, "left: cfn/vpc.yaml; right: cfn/permissions.yaml");
+}
+
+#[test]
+fn a_profile_offers_the_encoders_that_there_are() {
+    let template = load("profile");
+    let allowed = |parameter: &str| -> BTreeSet<String> {
+        let values = strings(&template["Parameters"][parameter]["AllowedValues"]).into_iter();
+        values.filter(|value| !value.is_empty()).map(str::to_owned).collect()
+    };
+    let encoders = ENCODERS.iter().map(|encoder| encoder.name.to_owned()).collect();
+    assert_eq!(allowed("Encoder"), encoders);
+    let formats = |encoder: &Encoder| encoder.formats.iter().map(|format| format.name.to_owned());
+    assert_eq!(allowed("Format"), ENCODERS.iter().flat_map(formats).collect());
+    for encoder in ENCODERS {
+        let mut rules = fields(&template["Rules"])
+            .filter(|(_, rule)| rule["RuleCondition"]["Fn::Equals"][1] == encoder.name)
+            .map(|(_, rule)| strings(&rule["Assertions"][0]["Assert"]["Fn::Contains"][0]));
+        let offered = rules.next().expect("a rule for each encoder");
+        assert_eq!(offered[1..], formats(encoder).collect::<Vec<_>>(), "{}", encoder.name);
     }
 }
 
