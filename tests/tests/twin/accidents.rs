@@ -1,5 +1,5 @@
 //! What is seldom: things that nobody needs any more, an execution that never began, a build that is stopped between a
-//! launch and its answer, calls that happen twice.
+//! launch and its answer, calls that happen twice, a worker that is followed by one in another zone.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tests::sample;
 use tests::world::{World, eventually};
 
 use crate::builds::Bench;
+use crate::interruptions::slow_collection;
 
 /// Invokes a function as its trigger would, and gives what it answers.
 fn invoke(world: &World, function: &str, input: &Value) -> Result<Value> {
@@ -174,5 +175,56 @@ async fn the_sweep_ends_what_nothing_needs_and_starts_what_stands_still() -> Res
     })
     .await?;
     assert_eq!(world.release().await?.release, release, "{build} published nothing");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_taken_away_is_followed_by_one_in_another_zone_with_its_volumes() -> Result<()> {
+    let bench = Bench::new()?;
+    slow_collection(&bench)?;
+    let world = World::start(&bench.profiles, 1).await?;
+    world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
+    let build = world.building().await?;
+    world.encoded(&build, 2).await?;
+    let launch = |attempt: u32| objects::launch(&build, 0, attempt);
+    let zone = |instance: &str| {
+        let placed = [
+            "ec2",
+            "describe-instances",
+            "--instance-ids",
+            instance,
+            "--output",
+            "text",
+        ];
+        let query = ["--query", "Reservations[].Instances[].Placement.AvailabilityZone"];
+        world
+            .aws(&[&placed[..], &query[..]].concat())
+            .map(|zone| zone.trim().to_owned())
+    };
+    let first: Value = world.object(&launch(1)).await?.context("a first attempt")?;
+    let first = zone(first["instance"].as_str().context("its instance")?)?;
+
+    world.spoil(&json!({"action": "RunInstances", "kind": "capacity", "zone": first}))?;
+    world
+        .spoil(&json!({"action": "CreateSnapshot", "caller": "*/vibes-create-volume", "kind": "twice", "times": 1}))?;
+    // The step of a poll that found it lost while it still runs.
+    let retire = json!({"build": build, "shard": 0, "attempt": 1});
+    let said = invoke(&world, "retire-worker", &retire);
+    assert!(
+        said.is_err_and(|error| error.to_string().contains("NotReady")),
+        "it is not over yet"
+    );
+    world.idle().await?;
+
+    let release = world.release().await?;
+    assert_eq!(release.release, build, "the same build ended well");
+    let second: Value = world.object(&launch(2)).await?.context("a second attempt")?;
+    assert_ne!(zone(second["instance"].as_str().context("its instance")?)?, first);
+    let inventory = world.twin("GET", "inventory")?;
+    let left = inventory["snapshots"].as_array().context("snapshots")?.len();
+    assert_eq!(
+        left, 2,
+        "the release's pair, and nothing of what carried the volumes: {inventory}"
+    );
     Ok(())
 }

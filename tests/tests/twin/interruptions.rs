@@ -17,7 +17,7 @@ const ENCODES: usize = 2 * TRACKS as usize;
 const BEFORE: u64 = 8;
 
 /// A collection whose encoding takes some seconds, so that there is a halfway.
-fn slow_collection(bench: &Bench) -> Result<()> {
+pub(crate) fn slow_collection(bench: &Bench) -> Result<()> {
     bench.profile("home", "CONFIG_ENCODER=flac\nCONFIG_FLAC_FLAGS=-8e\n")?;
     bench.profile("phone", "CONFIG_ENCODER=opusenc\nCONFIG_OPUSENC_FLAGS=--comp 10\n")?;
     for number in 1..=TRACKS {
