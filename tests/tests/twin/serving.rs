@@ -79,8 +79,8 @@ async fn a_release_is_pulled_by_every_protocol_and_by_nobody_else() -> Result<()
         format!("RSYNC_PASSWORD=another-password rsync rsync://vibes@{address}/home/"),
         format!("curl --silent --fail --user vibes:another-password http://{address}/home/"),
         format!("curl --silent --fail http://{address}/home/"),
-        format!("ssh {} vibes@{address} true", client.ssh_options()),
-        format!("ssh {} rsync@{address} true", client.ssh_options()),
+        format!("ssh {} vibes@{address} id", client.ssh_options()),
+        format!("ssh {} rsync@{address} id", client.ssh_options()),
         format!(
             "ssh -oPubkeyAuthentication=no {} vibes@{address} true",
             client.ssh_options()
@@ -94,7 +94,7 @@ async fn a_release_is_pulled_by_every_protocol_and_by_nobody_else() -> Result<()
     let slow = client.path().join("slow");
     std::fs::create_dir(&slow)?;
     let mut transfer = client
-        .command(&world, &format!("rsync -rt --bwlimit=300k rsync@{address}:home/ slow/"))
+        .command(&world, &format!("rsync -rt --bwlimit=200k rsync@{address}:home/ slow/"))
         .stdin(Stdio::null())
         .spawn()?;
     noise(&bench.sources.join(BIG), 2)?;
