@@ -140,6 +140,7 @@ async fn spoiled(
     outcome: &mut Outcome,
 ) -> Result<Response<Body>> {
     let hit = |kind: Kind| faults.iter().find(|fault| fault.kind == kind);
+    let broken = StatusCode::INTERNAL_SERVER_ERROR;
     if let Some(fault) = hit(Kind::Delay) {
         tokio::time::sleep(Duration::from_secs_f64(fault.seconds.unwrap_or(1.0).clamp(0.0, 3600.0))).await;
     }
@@ -148,13 +149,7 @@ async fn spoiled(
         return Ok(injected(call, fault, status, code, outcome));
     }
     if let Some(fault) = hit(Kind::Before) {
-        return Ok(injected(
-            call,
-            fault,
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalError",
-            outcome,
-        ));
+        return Ok(injected(call, fault, broken, "InternalError", outcome));
     }
     if hit(Kind::Twice).is_some() {
         body = body.read().await?;
@@ -171,13 +166,7 @@ async fn spoiled(
     if let Some(fault) = hit(Kind::After) {
         response.into_body().collect().await?;
         anyhow::ensure!(fault.code.is_some(), "the answer to {} is lost on demand", call.action);
-        return Ok(injected(
-            call,
-            fault,
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalError",
-            outcome,
-        ));
+        return Ok(injected(call, fault, broken, "InternalError", outcome));
     }
     Ok(response)
 }
