@@ -278,7 +278,7 @@ async fn every_command_of_the_docs_works() -> Result<()> {
 
     let turn = |documented: &Documented| {
         let late = |words: &&[&str]| words.iter().any(|word| documented.command.contains(word));
-        LATER.iter().rposition(|words| late(words)).map_or(0, |turn| turn + 1)
+        LATER.iter().rposition(late).map_or(0, |turn| turn + 1)
     };
     let in_turn = |number| -> Vec<Documented> {
         all.iter()
