@@ -60,10 +60,6 @@ pub fn report(build: &str, shard: u32) -> String {
     format!("builds/{build}/shard-{shard}/report.json")
 }
 
-/// A release ([`crate::release::Release`]).
-pub fn release(release: &str) -> String {
-    format!("releases/{release}.json")
-}
 /// What EC2 gave an attempt ([`crate::estimate::Launch`]).
 pub fn launch(build: &str, shard: u32, attempt: u32) -> String {
     format!("builds/{build}/shard-{shard}/attempt-{attempt}/launch.json")
@@ -74,6 +70,10 @@ pub fn estimate(build: &str) -> String {
     format!("builds/{build}/estimate.json")
 }
 
+/// A release ([`crate::release::Release`]).
+pub fn release(release: &str) -> String {
+    format!("releases/{release}.json")
+}
 
 /// The newest checkpoint of unpublished work ([`crate::release::Checkpoint`]).
 pub const CHECKPOINT: &str = "checkpoint.json";

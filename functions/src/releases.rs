@@ -59,7 +59,6 @@ pub(crate) async fn make_current(aws: &Aws, release: &str) -> Result<()> {
     Ok(())
 }
 
-/// All releases that are kept, newest first.
 /// Forgets which release is the current one. That of another installation is not ours to forget.
 pub(crate) async fn forget_current(aws: &Aws) -> Result<()> {
     if current(aws).await?.is_none() {
@@ -71,6 +70,7 @@ pub(crate) async fn forget_current(aws: &Aws) -> Result<()> {
     Ok(())
 }
 
+/// All releases that are kept, newest first.
 pub(crate) async fn all(aws: &Aws) -> Result<Vec<Release>> {
     let mut releases = Vec::new();
     for key in store::list(aws, RELEASES).await? {
