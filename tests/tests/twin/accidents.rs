@@ -175,6 +175,13 @@ async fn the_sweep_ends_what_nothing_needs_and_starts_what_stands_still() -> Res
     })
     .await?;
     assert_eq!(world.release().await?.release, release, "{build} published nothing");
+
+    let serve = world.pipeline.replace("-pipeline", "-serve");
+    let down = world.sfn.start_execution().state_machine_arn(serve);
+    let down = down.input(json!({"up": false}).to_string()).send().await?;
+    assert_eq!(world.ended(&down.execution_arn).await?.status.as_str(), "SUCCEEDED");
+    let inventory = world.twin("GET", "inventory")?;
+    assert_eq!(inventory["instances"], json!([]), "no server: {inventory}");
     Ok(())
 }
 
