@@ -143,6 +143,17 @@ pub fn shut(control: &Control) -> (Control, ()) {
     )
 }
 
+/// The stack stays after all: an update that had it deleted in part was rolled back. Control is free again.
+pub fn reopen(control: &Control) -> (Control, ()) {
+    (
+        Control {
+            shut: false,
+            ..control.clone()
+        },
+        (),
+    )
+}
+
 /// The build may change things.
 pub fn holds(control: &Control, build: &str) -> bool {
     control.owner.as_deref() == Some(build) && !control.ending
@@ -315,5 +326,7 @@ mod tests {
             (control.clone(), Released::NotOwner(None))
         );
         assert_eq!(shut(&control).0, control);
+        let (control, ()) = reopen(&control);
+        assert!(!control.shut && control.owner.is_none());
     }
 }

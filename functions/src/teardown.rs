@@ -40,16 +40,18 @@ pub async fn handle(aws: &Aws, event: Value) -> Result<TeardownOutput, Fault> {
     }
 }
 
-/// A deletion is begun, and answered later by the machine; to everything else there is nothing to do.
+/// A deletion is begun, and answered later by the machine. Whatever else is asked, the stack is there: it may work.
 async fn asked(aws: &Aws, event: Value) -> Result<TeardownOutput, Fault> {
     let request: Request = adapter::parse(event.clone())?;
-    let failure = match request.is_deletion() {
-        true => match executions::start(aws, request.machine(), request.execution(), &event).await {
+    let done = if request.is_deletion() {
+        match executions::start(aws, request.machine(), request.execution(), &event).await {
             Ok(_) => return Ok(TeardownOutput::default()),
-            Err(error) => Some(failure(&error.into())),
-        },
-        false => None,
+            Err(error) => Err(error.into()),
+        }
+    } else {
+        ownership::change(aws, control::reopen).await
     };
+    let failure = done.map_err(|error| failure(&error.into())).err();
     request.answer(failure.as_ref()).await?;
     Ok(TeardownOutput::default())
 }
