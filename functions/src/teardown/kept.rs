@@ -41,6 +41,8 @@ pub(super) async fn keep(aws: &Aws, now: &str) -> Result<()> {
     store::put(aws, objects::TEARDOWN, &teardown).await?;
     tracing::info!(?teardown, "this stays");
     retag(aws, &left).await?;
+    // The buckets stay, but no password in them.
+    store::delete(aws, objects::SERVE_ACCESS).await?;
     releases::forget_current(aws).await
 }
 
