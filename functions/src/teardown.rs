@@ -46,12 +46,12 @@ async fn asked(aws: &Aws, event: Value) -> Result<TeardownOutput, Fault> {
     let done = if request.is_deletion() {
         match executions::start(aws, request.machine(), request.execution(), &event).await {
             Ok(_) => return Ok(TeardownOutput::default()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     } else {
         ownership::change(aws, control::reopen).await
     };
-    let failure = done.map_err(|error| failure(&error.into())).err();
+    let failure = done.err().map(|error| failure(&error.into()));
     request.answer(failure.as_ref()).await?;
     Ok(TeardownOutput::default())
 }
