@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
 
 /// Longest journal in bytes; older lines go first. It is uploaded whole with every status.
 const LIMIT: usize = 1 << 20;
@@ -27,7 +28,8 @@ impl Journal {
     /// Sends everything that this process traces to standard error and into a new journal. `RUST_LOG` filters.
     pub fn start() -> Result<Self, tracing_subscriber::util::TryInitError> {
         let journal = Self::default();
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let wished = std::env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
+        let filter: Targets = wished.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
         tracing_subscriber::registry()
             .with(filter)
             .with(fmt::layer().with_ansi(false).with_target(false).with_writer(io::stderr))

@@ -16,6 +16,7 @@ use crate::layout::{Layout, VARIANT_PREFIX};
 use crate::profile::{self, Checked};
 use crate::reconcile;
 use crate::report::{Counts, Failure, Outcome, Progress, Report};
+use crate::rules::Settings;
 use crate::source_name::{decode, encode as encoded};
 use crate::tup::{Ended, Tup};
 use crate::{encode, survey};
@@ -40,8 +41,7 @@ pub struct Build {
 const TUPDEFAULT: &str = "\
 compiler = @(COMPILER)
 preload ..
-run \"${tup_vardict%%/.tup/*}/../bin/vibes-compile\" rules encoder=@(ENCODER) version=@(VERSION) program=@(PROGRAM) \
-flags=@(FLAGS) format=@(FORMAT) extension=@(EXTENSION)
+run \"${tup_vardict%%/.tup/*}/../bin/vibes-compile\" rules @(SETTINGS)
 ";
 
 /// tup and reconcile take turns until they agree; more turns than this mean that outputs vanish while we look.
@@ -129,7 +129,7 @@ impl Run<'_> {
             let variant = self.layout.variant(&profile.name);
             self.make_folder(&variant)?;
             self.make_folder(&self.layout.outputs(&profile.name))?;
-            let config = tup_config(profile, version);
+            let config = tup_config(profile, version)?;
             newest = newest.max(write_if_different(&variant.join("tup.config"), &config)?);
             reconcile::unfinished(&self.layout, &profile.name)?;
         }
@@ -330,20 +330,12 @@ fn counts<'a>(progress: &'a mut Progress, job: &str) -> Option<&'a mut Counts> {
 }
 
 /// What tup knows of a profile. tup reads a rule again when a value in it changes.
-fn tup_config(profile: &Profile, version: &str) -> String {
-    let values = [
-        ("COMPILER", env!("CARGO_PKG_VERSION")),
-        ("ENCODER", profile.encoder.name),
-        ("VERSION", version),
-        ("PROGRAM", profile.program.as_deref().unwrap_or("")),
-        ("FLAGS", &profile.flags.join(" ")),
-        ("FORMAT", profile.format.name),
-        ("EXTENSION", profile.format.extension),
-    ];
-    values
-        .iter()
-        .map(|(key, value)| format!("CONFIG_{key}={}\n", encoded(value)))
-        .collect()
+fn tup_config(profile: &Profile, version: &str) -> Result<String> {
+    let settings = Settings::new(profile, version).to_argument()?;
+    Ok(format!(
+        "CONFIG_COMPILER={}\nCONFIG_SETTINGS={settings}\n",
+        encoded(env!("CARGO_PKG_VERSION"))
+    ))
 }
 
 /// `vibes-compile`: this program, or the one beside it, or the one on the path.

@@ -16,18 +16,9 @@ use crate::tup::{FINISHED_BEFORE, failure_line};
 /// `vibes-compile rules`: the rules of the folder for which tup started this process.
 ///
 /// # Errors
-/// Wrong arguments, or the folder cannot be listed.
-pub fn rules(arguments: &[String]) -> Result<String> {
-    let values = values(arguments)?;
-    let value = |key: &str| values.get(key).cloned().with_context(|| format!("{key}= is missing"));
-    rules::of_this_folder(&Settings {
-        encoder: value("encoder")?,
-        version: value("version")?,
-        program: Some(value("program")?).filter(|program| !program.is_empty()),
-        flags: value("flags")?.split_whitespace().map(str::to_owned).collect(),
-        format: value("format")?,
-        extension: value("extension")?,
-    })
+/// A wrong argument, or the folder cannot be listed.
+pub fn rules(argument: &str) -> Result<String> {
+    rules::of_this_folder(&Settings::from_argument(argument)?)
 }
 
 /// `vibes-compile encode`: encodes one track.

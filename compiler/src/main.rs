@@ -45,8 +45,8 @@ enum Command {
     /// Print the rules of a folder (run by tup).
     #[command(hide = true)]
     Rules {
-        /// KEY=VALUE, encoded.
-        arguments: Vec<String>,
+        /// The profile's settings, encoded.
+        settings: String,
     },
     /// Encode one track (run by tup).
     #[command(hide = true)]
@@ -96,8 +96,8 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("{}", serde_json::to_string(&compiler::versions())?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Rules { arguments } => {
-            print!("{}", compiler::job::rules(&arguments)?);
+        Command::Rules { settings } => {
+            print!("{}", compiler::job::rules(&settings)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Encode { arguments } => Ok(compiler::job::encode(&arguments)),

@@ -8,15 +8,18 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use contract::profile::Profile;
+use serde::{Deserialize, Serialize};
 
 use crate::command::Job;
 use crate::layout::Place;
 use crate::refused::Refused;
 use crate::resolve::{self, Folder};
-use crate::source_name::encode;
+use crate::source_name::{decode, encode};
 use crate::stamp;
 
 /// The longest command of a track, in bytes. Linux refuses arguments beyond 128 KiB, and the whole command is one.
@@ -26,8 +29,8 @@ const LONGEST_COMMAND: usize = 32 << 10;
 /// is how tup writes `%`.
 const PROGRAM: &str = "\"${tup_vardict%%/.tup/*}/../bin/vibes-compile\"";
 
-/// What rules need to know of a profile; the rest is in the commands.
-#[derive(Debug, Clone)]
+/// What rules need to know of a profile, on its way through tup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     /// The encoder's name.
     pub(crate) encoder: String,
@@ -41,6 +44,33 @@ pub(crate) struct Settings {
     pub(crate) format: String,
     /// The outputs' extension.
     pub(crate) extension: String,
+}
+
+impl Settings {
+    /// The settings of a profile whose encoder says this of itself.
+    pub(crate) fn new(profile: &Profile, version: &str) -> Settings {
+        Settings {
+            encoder: profile.encoder.name.to_owned(),
+            version: version.to_owned(),
+            program: profile.program.clone(),
+            flags: profile.flags.clone(),
+            format: profile.format.name.to_owned(),
+            extension: profile.format.extension.to_owned(),
+        }
+    }
+
+    /// The settings as one argument, made of characters that mean nothing to tup and to a shell.
+    pub(crate) fn to_argument(&self) -> Result<String> {
+        Ok(encode(serde_json::to_string(self).context("writing settings")?))
+    }
+
+    /// Reads what [`Settings::to_argument`] wrote.
+    ///
+    /// # Errors
+    /// The argument is of another version.
+    pub(crate) fn from_argument(argument: &str) -> Result<Settings> {
+        serde_json::from_slice(decode(argument)?.as_bytes()).with_context(|| format!("{argument:?} is no settings"))
+    }
 }
 
 /// The rules of the folder for which tup started this process.
@@ -161,6 +191,19 @@ mod tests {
             names_above: &BTreeSet::new(),
         };
         of_folder(&folder, "home", &settings())
+    }
+
+    #[test]
+    fn settings_survive_their_way_through_tup() {
+        let mut given = settings();
+        given.flags = vec!["--tag=a b".to_owned(), "$(x) @(y) %f 久石".to_owned()];
+        let argument = given.to_argument().unwrap();
+        assert!(
+            argument
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"=_/+,@.-".contains(&b))
+        );
+        assert_eq!(Settings::from_argument(&argument).unwrap(), given);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::Instrument;
-use tracing_subscriber::EnvFilter;
 
 use crate::Aws;
 use crate::fault::{Fault, named};
@@ -21,10 +20,8 @@ where
     O: Serialize,
     F: AsyncFn(&Aws, I) -> Result<O, Fault>,
 {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()
-        .with_env_filter(filter)
         .with_target(false)
         .with_current_span(false)
         .init();

@@ -13,7 +13,11 @@ use nix::sys::signal::{SigSet, Signal};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{Level, info};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Options;
 use super::ready::{Ready, lock};
@@ -46,12 +50,13 @@ pub fn run(parent: i32, options: Options) -> Result<()> {
         None::<&str>,
     )?;
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>).context("cannot mount /proc")?;
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("VIBES_TWIN_LOG").unwrap_or("info".into()))
+    let wished = std::env::var("VIBES_TWIN_LOG").ok().and_then(|text| text.parse().ok());
+    let filter: Targets = wished.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
+    let lines = fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(filter).with(lines).init();
     tokio::runtime::Runtime::new()?.block_on(serve(parent, options))
 }
 
