@@ -15,7 +15,7 @@ use nix::unistd::User;
 use crate::layout::{Layout, VARIANT_PREFIX};
 use crate::profile::{self, Checked};
 use crate::reconcile;
-use crate::report::{Counts, Failure, Outcome, Progress, Report};
+use crate::report::{Counts, Failure, Outcome, Phase, Progress, Report};
 use crate::rules::Settings;
 use crate::source_name::{decode, encode as encoded};
 use crate::tup::{Ended, Tup};
@@ -60,6 +60,7 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
     if profiles.is_empty() {
         bail!("there is no profile; add one, such as CONFIG_ENCODER=flac");
     }
+    progress(&Progress::default());
     let layout = Layout::new(&build.builds)?;
     let survey = survey::of(&layout.collection())
         .with_context(|| format!("{} has to be visible there", build.collection.display()))?;
@@ -81,13 +82,14 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         profiles,
         stop,
         report: Report::default(),
+        state: Progress::default(),
         failed: BTreeMap::new(),
     };
     let newest = run.prepare()?.max(survey.newest);
     run.wait_for_the_clock(newest);
     for _ in 0..ROUNDS {
         run.update(progress)?;
-        if run.stopped() || run.reconcile()? == 0 {
+        if run.stopped() || run.reconcile(progress)? == 0 {
             return run.finish();
         }
     }
@@ -104,6 +106,7 @@ struct Run<'a> {
     profiles: Vec<Checked>,
     stop: &'a AtomicBool,
     report: Report,
+    state: Progress,
     /// The failures of this build, by job.
     failed: BTreeMap<String, Failed>,
 }
@@ -191,7 +194,13 @@ impl Run<'_> {
 
     /// Lets tup read the tree and run what has to run.
     fn update(&mut self, progress: &mut dyn FnMut(&Progress)) -> Result<()> {
-        self.tup.parse(self.stop)?;
+        let state = &mut self.state;
+        state.phase = Phase::Reading { done: 0, total: 0 };
+        progress(state);
+        self.tup.parse(self.stop, &mut |done, total| {
+            state.phase = Phase::Reading { done, total };
+            progress(state);
+        })?;
         if self.stopped() {
             return Ok(());
         }
@@ -199,7 +208,10 @@ impl Run<'_> {
         if self.stopped() {
             return Ok(());
         }
-        let mut state = Progress::default();
+        let mut state = Progress {
+            phase: Phase::Encoding,
+            ..Progress::default()
+        };
         for checked in &self.profiles {
             state.profiles.insert(checked.profile.name.clone(), Counts::default());
         }
@@ -231,12 +243,13 @@ impl Run<'_> {
         for job in ended {
             self.note(job)?;
         }
-        for (name, counts) in state.profiles {
-            let sum = self.report.profiles.entry(name).or_default();
+        for (name, counts) in &state.profiles {
+            let sum = self.report.profiles.entry(name.clone()).or_default();
             sum.total += counts.total;
             sum.done += counts.done;
             sum.failed = counts.failed;
         }
+        self.state = state;
         Ok(())
     }
 
@@ -267,7 +280,9 @@ impl Run<'_> {
     }
 
     /// Makes outputs and stamps agree; returns how many stamps were removed, for tup to make them again.
-    fn reconcile(&mut self) -> Result<usize> {
+    fn reconcile(&mut self, progress: &mut dyn FnMut(&Progress)) -> Result<usize> {
+        self.state.phase = Phase::Comparing;
+        progress(&self.state);
         let mut stale = 0;
         self.report.outputs.clear();
         for checked in &self.profiles {

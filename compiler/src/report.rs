@@ -9,8 +9,30 @@ use serde::Serialize;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
+    /// What it is doing.
+    pub phase: Phase,
     /// Tracks to encode in this build, by profile. Empty until tup has read the whole tree.
     pub profiles: BTreeMap<String, Counts>,
+}
+
+/// What a build is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// Looking at every file of the collection.
+    #[default]
+    Looking,
+    /// Reading what is said about the tracks of folders that are new or changed, once for each profile.
+    Reading {
+        /// Folders that are read.
+        done: u64,
+        /// Folders to read.
+        total: u64,
+    },
+    /// Encoding tracks.
+    Encoding,
+    /// Comparing outputs with what they should be.
+    Comparing,
 }
 
 /// How a build ended.

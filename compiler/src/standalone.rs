@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::report::{Outcome, Progress, Report};
-use crate::{Build, build, view};
+use crate::report::{Outcome, Report};
+use crate::terminal::Terminal;
+use crate::{Build, build, machine, view};
 
 /// What the command line says.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ impl Standalone {
     /// As [`build()`].
     pub fn run(&self) -> Result<ExitCode> {
         let profiles = read_profiles(&self.profiles)?;
+        self.check()?;
         let hidden = view::enter(&self.sources, &self.builds, self.out.as_deref())?;
         let stop = stop_on_signals()?;
         let wanted = Build {
@@ -50,7 +51,10 @@ impl Standalone {
             user: self.user.clone(),
             jobs: self.jobs,
         };
-        let mut report = build(&wanted, &mut show, &stop)?;
+        let mut terminal = Terminal::new();
+        let report = build(&wanted, &mut |progress| terminal.show(progress), &stop);
+        terminal.clear();
+        let mut report = report?;
         let hidden = hidden
             .iter()
             .map(|path| format!("{} was hidden: tup would obey it; rename it", path.display()));
@@ -63,10 +67,23 @@ impl Standalone {
         let whole = report.outcome == Outcome::Done && report.failed.is_empty();
         Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+
+    /// What would fail later with words that nobody understands.
+    fn check(&self) -> Result<()> {
+        machine::check_readable(&self.sources, "--sources")?;
+        let outputs = self.out.iter().map(|out| (out, "--out"));
+        for (folder, option) in std::iter::once((&self.builds, "--builds")).chain(outputs) {
+            machine::check_outside(folder, &self.sources, option)?;
+            machine::check_writable(folder, option)?;
+        }
+        machine::check_tup(self.user.is_some())?;
+        Ok(())
+    }
 }
 
 /// All `NAME.config` of a folder.
-fn read_profiles(folder: &Path) -> Result<BTreeMap<String, String>> {
+pub(crate) fn read_profiles(folder: &Path) -> Result<BTreeMap<String, String>> {
+    machine::check_readable(folder, "--profiles")?;
     let mut profiles = BTreeMap::new();
     for entry in fs::read_dir(folder).with_context(|| format!("listing profiles in {}", folder.display()))? {
         let path = entry
@@ -95,29 +112,6 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
         flag::register(signal, Arc::clone(&stop)).context("listening for signals")?;
     }
     Ok(stop)
-}
-
-/// One line of progress, rewritten on a terminal; elsewhere only its beginning and end.
-fn show(progress: &Progress) {
-    let profiles = progress.profiles.iter().map(|(name, counts)| {
-        let failed = if counts.failed == 0 {
-            String::new()
-        } else {
-            format!(" ({} failed)", counts.failed)
-        };
-        format!("{name} {}/{}{failed}", counts.done, counts.total)
-    });
-    let line = profiles.collect::<Vec<_>>().join(", ");
-    let running = |counts: &crate::Counts| counts.done + counts.failed < counts.total;
-    let over = !progress.profiles.values().any(running);
-    let mut terminal = stderr();
-    // Progress that nobody can see is no reason to fail.
-    let _ = match (terminal.is_terminal(), over) {
-        (true, false) => write!(terminal, "\r\x1b[K{line}").and_then(|()| terminal.flush()),
-        (true, true) => writeln!(terminal, "\r\x1b[K{line}"),
-        (false, true) => writeln!(terminal, "{line}"),
-        (false, false) => Ok(()),
-    };
 }
 
 /// The report for people.

@@ -78,13 +78,23 @@ impl Tup {
         fs::write(state.join("options"), options).context("writing tup's options")
     }
 
-    /// Reads the whole tree: what is new, changed or gone, and the rules of the folders that are affected.
+    /// Reads the whole tree: what is new, changed or gone, and the rules of the folders that are affected. `folders` is
+    /// told how many of them are read, of how many.
     ///
     /// # Errors
     /// tup gave up, with its words; a wrong rule is a bug of ours.
-    pub(crate) fn parse(&self, stop: &AtomicBool) -> Result<()> {
+    pub(crate) fn parse(&self, stop: &AtomicBool, folders: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let mut said = Vec::new();
-        let success = self.run(&["collection"], stop, |line| said.push(line))?;
+        let (mut done, mut left) = (0, 0);
+        let success = self.run(&["collection"], stop, |line| {
+            if let Some(remaining) = remaining(&line) {
+                // tup counts from anew for settings, folders and files that go.
+                done = if remaining < left { done + 1 } else { 1 };
+                left = remaining;
+                folders(done, done + left);
+            }
+            said.push(line);
+        })?;
         if !success && !stop.load(Ordering::Relaxed) {
             let first = said.iter().position(|line| line.starts_with(['*', 't'])).unwrap_or(0);
             bail!("tup could not read the tree: {}", said[first..].join(" / "));
@@ -183,7 +193,7 @@ struct Log {
 
 impl Log {
     fn line(&mut self, line: String, ended: &mut dyn FnMut(Ended)) {
-        if is_head(&line) {
+        if remaining(&line).is_some() {
             self.flush(ended);
             self.failed = line.starts_with('*');
             self.name = name_in(&line);
@@ -226,16 +236,12 @@ fn failure(words: &[String]) -> Refused {
     })
 }
 
-/// The line is the first of a job: `* ~25% 3) ...`.
-fn is_head(line: &str) -> bool {
-    let Some((percent, rest)) = line.trim_start_matches(['*', ' ', '~']).split_once('%') else {
-        return false;
-    };
-    let Some((remaining, _)) = rest.split_once(')') else {
-        return false;
-    };
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    number(percent) && number(remaining.trim())
+/// How many jobs remain, if the line is the first of a job: `* ~25% 3) ...`.
+fn remaining(line: &str) -> Option<u64> {
+    let (percent, rest) = line.trim_start_matches(['*', ' ', '~']).split_once('%')?;
+    let (remaining, _) = rest.split_once(')')?;
+    percent.parse::<u64>().ok()?;
+    remaining.trim().parse().ok()
 }
 
 /// The job's name at the end of a line.

@@ -48,7 +48,8 @@ pub fn enter(sources: &Path, builds: &Path, out: Option<&Path>) -> Result<Vec<Pa
 
 /// A mount namespace of our own; for a user without rights, within a user namespace where the user may mount.
 fn own_namespace() -> Result<()> {
-    const REMEDY: &str = "run it as root, or allow user namespaces";
+    const REMEDY: &str = "run it as root, or let users make namespaces (as root: sysctl user.max_user_namespaces=10000 \
+        kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0, those that exist)";
     let (user, group) = (geteuid(), getegid());
     let mut flags = CloneFlags::CLONE_NEWNS;
     if !user.is_root() {

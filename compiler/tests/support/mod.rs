@@ -72,6 +72,11 @@ impl World {
         self.root.join("builds/out").join(path)
     }
 
+    /// A folder of this world; the one of everything for the empty name.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// The builds folder.
     pub fn builds(&self) -> PathBuf {
         self.root.join("builds")

@@ -1,0 +1,172 @@
+//! A build on one's own machine: it shows what it does, says what it lacks, and needs no root.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use nix::unistd::geteuid;
+use support::{World, tone};
+
+/// Who has no rights: `nobody`.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn a_build_says_where_it_is() {
+    let world = World::new();
+    for number in 0..3 {
+        world.write(format!("a/{number}.wav"), tone(number));
+    }
+    let output = world.command().output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "looking at the collection",
+            "reading folders",
+            "home 0/3",
+            "home 3/3",
+            "comparing outputs and sources"
+        ]
+    );
+}
+
+#[test]
+fn on_a_terminal_a_bar_shows_it() {
+    let world = World::new();
+    for number in 0..3 {
+        world.write(format!("a/{number}.wav"), tone(number));
+    }
+    let command = world.command();
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    // `script` gives a terminal and writes down what appears on it.
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    for word in ["looking at the collection", "3/3", "left: home 3/3"] {
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_remedy() {
+    let world = World::new();
+    world.write("01.wav", tone(1));
+    let refused = |change: &dyn Fn(&mut Command)| {
+        let mut command = world.command();
+        change(&mut command);
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let cases = [
+        (
+            "--sources",
+            "/nowhere",
+            "/nowhere does not exist; name another with --sources",
+        ),
+        (
+            "--profiles",
+            "/nowhere",
+            "/nowhere does not exist; name another with --profiles",
+        ),
+        (
+            "--sources",
+            "/dev/null",
+            "/dev/null is no folder; name its folder with --sources",
+        ),
+        ("--builds", "/proc/x", "nothing can be written to /proc/x: "),
+        ("--out", "/proc/x", "make it writable, or name another with --out"),
+        ("--out", world.source("a").to_str().unwrap(), "lies in the collection"),
+    ]
+    .map(|(option, value, expected)| {
+        let said = refused(&|command| {
+            let folders = ["sources", "profiles", "builds"].map(|name| (format!("--{name}"), world.folder(name)));
+            *command = Command::new(env!("CARGO_BIN_EXE_vibes-compile"));
+            command.args(["build", option, value]);
+            for (name, folder) in folders.iter().filter(|(name, _)| name != option) {
+                command.arg(name).arg(folder);
+            }
+        });
+        (said, expected)
+    });
+    for (said, expected) in cases {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!world.source("a").exists());
+}
+
+/// Runs a build in a mount namespace that `prepare` has changed.
+fn in_another_machine(world: &World, prepare: &str) -> std::process::Output {
+    let command = world.command();
+    let script = format!("{prepare}\nexec \"$@\"");
+    Command::new("unshare")
+        .args(["--mount", "sh", "-ec", &script, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn without_tup_or_fuse_a_build_says_what_to_do() {
+    let world = World::new();
+    world.write("01.wav", tone(1));
+    let said = |prepare: &str| String::from_utf8(in_another_machine(&world, prepare).stderr).unwrap();
+    let fuse = said("mount -t tmpfs none /dev; touch /dev/null");
+    assert!(
+        fuse.contains("/dev/fuse cannot be opened: ") && fuse.contains("modprobe fuse"),
+        "{fuse}"
+    );
+    let tup = said("mount --bind /dev/null \"$(command -v tup)\"");
+    assert!(
+        tup.contains("tup cannot be started: ") && tup.contains("install the package tup"),
+        "{tup}"
+    );
+}
+
+#[test]
+fn whoever_is_not_root_builds_too() {
+    let world = World::new();
+    world.write("a/01.wav", tone(1));
+    world.write("a/Tupfile", "nonsense");
+    let root = world.folder("");
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = root.join("vibes-compile");
+    fs::copy(env!("CARGO_BIN_EXE_vibes-compile"), &program).unwrap();
+    fs::create_dir_all(world.builds()).unwrap();
+    // As root, the rights are given away; anybody else has none anyway.
+    let mut command = if geteuid().is_root() {
+        chown(world.builds(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let mut command = Command::new("unshare");
+        // Everywhere but in some containers everybody may use it.
+        let device = "mknod \"$1\" c 10 229; chmod 666 \"$1\"; mount --bind \"$1\" /dev/fuse; shift; exec \"$@\"";
+        command
+            .args(["--mount", "sh", "-ec", device, "sh"])
+            .arg(root.join("fuse"));
+        let nobody = NOBODY.to_string();
+        command.args(["setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        command.arg(&program);
+        command
+    } else {
+        Command::new(&program)
+    };
+    command.arg("build");
+    for name in ["sources", "profiles", "builds"] {
+        command.arg(format!("--{name}")).arg(world.folder(name));
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(Path::new(&world.output("home/a/01.flac")).exists());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("a/Tupfile was hidden"), "{said}");
+}
