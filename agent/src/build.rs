@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use compiler::Outcome;
-use contract::status::Report;
+use contract::report::Report;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::status::Reporter;

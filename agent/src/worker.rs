@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use contract::job::{Kind, UserData, VolumeJob};
 use contract::plan::Plan;
-use contract::status::{Bytes, Final, Report, Status};
+use contract::report::Report;
+use contract::status::{Bytes, Final, Status};
 use contract::{manifest, objects, shard};
 
 use crate::build;

@@ -9,7 +9,7 @@ use contract::estimate::Estimate;
 use contract::input::Market;
 use contract::objects;
 use contract::plan::Plan;
-use contract::status::Report;
+use contract::report::{Failure, Refusal, Report};
 
 use crate::cloud::Cloud;
 use crate::follow::{Ended, How};
@@ -59,17 +59,14 @@ fn in_words(estimate: &Estimate) -> String {
 
 async fn print_reports(cloud: &Cloud, places: &Places, build: &str) -> Result<()> {
     let plan: Option<Plan> = cloud.json(&places.state_bucket, &objects::plan(build)).await?;
-    let mut sum = Report::default();
+    let mut shards = Vec::new();
     for shard in plan.context("a build without a plan")?.shards {
         let key = objects::report(build, shard.shard);
         let report: Option<Report> = cloud.json(&places.state_bucket, &key).await?;
         let report = report.with_context(|| format!("s3://{}/{key} is missing", places.state_bucket))?;
-        sum.built.extend(report.built);
-        sum.removed.extend(report.removed);
-        sum.failed.extend(report.failed);
-        sum.refused.extend(report.refused);
-        sum.warnings.extend(report.warnings);
+        shards.push(report);
     }
+    let sum = Report::of_shards(shards);
     println!(
         "{build}: {} built, {} removed, {} failed",
         units::count(sum.built.len(), "file"),
@@ -77,21 +74,8 @@ async fn print_reports(cloud: &Cloud, places: &Places, build: &str) -> Result<()
         sum.failed.len()
     );
     list("removed", sum.removed.iter().cloned());
-    list(
-        "failed",
-        sum.failed.iter().map(|failure| {
-            format!(
-                "{} for {}: {}; {}",
-                failure.source, failure.profile, failure.reason, failure.remedy
-            )
-        }),
-    );
-    list(
-        "not taken",
-        sum.refused
-            .iter()
-            .map(|refusal| format!("{}: {}", refusal.key, refusal.reason)),
-    );
+    list("failed", sum.failed.iter().map(Failure::to_string));
+    list("not taken", sum.refused.iter().map(Refusal::to_string));
     list("warning", sum.warnings.iter().cloned());
     Ok(())
 }

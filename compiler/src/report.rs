@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-pub use contract::status::{Failure, Tracks as Counts};
+pub use contract::report::Failure;
+pub use contract::status::Tracks as Counts;
 use serde::Serialize;
 
 /// How far a build is.

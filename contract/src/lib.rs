@@ -16,6 +16,7 @@ pub mod parameters;
 pub mod plan;
 pub mod profile;
 pub mod release;
+pub mod report;
 pub mod serve;
 pub mod shard;
 pub mod status;

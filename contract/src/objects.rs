@@ -55,9 +55,14 @@ pub fn journal(build: &str, shard: u32, attempt: u32) -> String {
     format!("builds/{build}/shard-{shard}/attempt-{attempt}/journal.txt")
 }
 
-/// What an attempt that ended `done` reports ([`crate::status::Report`]).
+/// What an attempt that ended `done` reports ([`crate::report::Report`]).
 pub fn report(build: &str, shard: u32) -> String {
     format!("builds/{build}/shard-{shard}/report.json")
+}
+
+/// What all shards of a build reported, as text for people ([`crate::report::Report::text`]).
+pub fn report_text(build: &str) -> String {
+    format!("builds/{build}/report.txt")
 }
 
 /// What EC2 gave an attempt ([`crate::estimate::Launch`]).

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::status::Failure;
+use crate::report::Failure;
 
 /// `releases/RELEASE.json`. The SSM parameter `/PREFIX/release` holds the name of the current one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -271,6 +271,8 @@ pub struct PublishOutput {
     pub release: Option<String>,
     /// How the release came out; none without one.
     pub outcome: Option<Outcome>,
+    /// What was built and what was not, in one line ([`crate::report::Report::summary`]); none if no shard reported.
+    pub summary: Option<String>,
     /// The first shard's failure; none when all are done.
     pub failure: Option<StepFailure>,
     /// Serve the release now.

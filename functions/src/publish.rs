@@ -1,13 +1,13 @@
 //! Makes what the shards built the current release.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use contract::fault::Name;
 use contract::input::Only;
 use contract::job::Kind;
 use contract::objects;
 use contract::plan::Plan;
 use contract::release::{Checkpoint, Pair, Release};
-use contract::status::Report;
+use contract::report::Report;
 use contract::steps::{Outcome, PublishInput, PublishOutput, ShardOutcome};
 
 use crate::fault::{Fault, named};
@@ -18,27 +18,25 @@ use crate::{Aws, ownership, prune, releases, snapshots, store};
 /// The release names its snapshots *before* the fence is asked again and before it becomes current: clean-up closes the
 /// build before it looks at what releases name, so it either sees this release or stops it here.
 pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fault> {
-    if let Some(failure) = input.shards.iter().find_map(|shard| shard.failure.clone()) {
-        return Ok(PublishOutput {
-            release: None,
-            outcome: None,
-            failure: Some(failure),
-            serve: false,
-        });
+    let plan: Plan = store::read(aws, &objects::plan(&input.build)).await?;
+    let reports = reports(aws, &plan).await?;
+    let mut output = PublishOutput {
+        release: None,
+        outcome: None,
+        summary: tell(aws, &plan, &reports).await?,
+        failure: input.shards.iter().find_map(|shard| shard.failure.clone()),
+        serve: false,
+    };
+    if output.failure.is_some() {
+        return Ok(output);
     }
     ownership::fence(aws, &input.build).await?;
-    let plan: Plan = store::read(aws, &objects::plan(&input.build)).await?;
     let pairs = pairs(&plan, &input.shards)?;
     check_snapshots(aws, &pairs).await?;
     if plan.input.only == Some(Only::Sync) {
         keep_as_checkpoint(aws, &plan, pairs).await?;
         prune::prune(aws, &plan.build).await?;
-        return Ok(PublishOutput {
-            release: None,
-            outcome: None,
-            failure: None,
-            serve: false,
-        });
+        return Ok(output);
     }
 
     let key = objects::release(&plan.build);
@@ -46,7 +44,7 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     let release = match previous {
         Some(published) if published.release == plan.build => published,
         previous => {
-            let release = release(aws, &plan, pairs, previous.as_ref(), input.now).await?;
+            let release = release(&plan, reports, pairs, previous.as_ref(), input.now)?;
             store::put(aws, &key, &release).await?;
             if let Err(over) = ownership::fence(aws, &plan.build).await {
                 store::delete(aws, &key).await?;
@@ -59,15 +57,32 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     // What it kept is part of the release now, or was given up by `fresh`.
     store::delete(aws, objects::CHECKPOINT).await?;
     prune::prune(aws, &plan.build).await?;
-    Ok(PublishOutput {
-        release: Some(plan.build),
-        outcome: Some(match release.complete {
-            true => Outcome::Complete,
-            false => Outcome::WithProblems,
-        }),
-        failure: None,
-        serve: plan.serve,
-    })
+    output.release = Some(plan.build);
+    output.outcome = Some(match release.complete {
+        true => Outcome::Complete,
+        false => Outcome::WithProblems,
+    });
+    output.serve = plan.serve;
+    Ok(output)
+}
+
+/// What each shard reported; none for one that did not get that far.
+async fn reports(aws: &Aws, plan: &Plan) -> Result<Vec<Option<Report>>> {
+    let mut reports = Vec::new();
+    for shard in &plan.shards {
+        reports.push(store::find(aws, &objects::report(&plan.build, shard.shard)).await?);
+    }
+    Ok(reports)
+}
+
+/// Writes what the shards reported for people to read, and returns it in one line; none if there is nothing to tell.
+async fn tell(aws: &Aws, plan: &Plan, reports: &[Option<Report>]) -> Result<Option<String>> {
+    if reports.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let whole = Report::of_shards(reports.iter().flatten().cloned());
+    store::put_text(aws, &objects::report_text(&plan.build), whole.text(&plan.build)).await?;
+    Ok(Some(whole.summary()))
 }
 
 /// One pair a shard. A volume that this build did not have (builds, in `only: sync`) keeps the snapshot that the other
@@ -105,22 +120,17 @@ async fn check_snapshots(aws: &Aws, pairs: &[Pair]) -> Result<()> {
     Ok(())
 }
 
-async fn release(
-    aws: &Aws,
+fn release(
     plan: &Plan,
+    reports: Vec<Option<Report>>,
     shards: Vec<Pair>,
     previous: Option<&Release>,
     now: String,
 ) -> Result<Release> {
-    let mut failed = Vec::new();
-    let mut complete = true;
-    for shard in &plan.shards {
-        let key = objects::report(&plan.build, shard.shard);
-        let report: Option<Report> = store::find(aws, &key).await?;
-        let report = report.ok_or_else(|| anyhow!("shard {} is done but has left no report ({key})", shard.shard))?;
-        complete &= report.complete;
-        failed.extend(report.failed);
+    if let Some(silent) = reports.iter().position(Option::is_none) {
+        bail!("shard {silent} is done but has left no report");
     }
+    let Report { complete, failed, .. } = Report::of_shards(reports.into_iter().flatten());
     Ok(Release {
         release: plan.build.clone(),
         published: now,

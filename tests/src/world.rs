@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_s3::primitives::ByteStream;
 use contract::control::Control;
 use contract::release::Release;
-use contract::status::{Report, Status};
+use contract::report::Report;
+use contract::status::Status;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use contract::manifest::Entry;
-use contract::status::{Bytes, Refusal};
+use contract::report::Refusal;
+use contract::status::Bytes;
 use futures::StreamExt;
 use tokio::time::Instant;
 use tracing::info;

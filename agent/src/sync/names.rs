@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use contract::manifest::Entry;
-use contract::status::Refusal;
+use contract::report::Refusal;
 
 /// Longest file name in bytes that ext4 holds.
 const LONGEST_NAME: usize = 255;

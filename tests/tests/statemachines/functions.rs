@@ -192,6 +192,7 @@ fn all_is_well(function: &str, payload: Value) -> Result<Value> {
             PublishOutput {
                 release: failure.is_none().then_some(input.build),
                 outcome: failure.is_none().then_some(Outcome::Complete),
+                summary: None,
                 failure,
                 serve: false,
             }

@@ -102,6 +102,7 @@ fn contract() -> BTreeMap<&'static str, (Vec<Value>, Value)> {
     let published = PublishOutput {
         release: None,
         outcome: None,
+        summary: None,
         failure: Some(failure),
         serve: false,
     };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use contract::estimate::Estimate;
-use contract::status::Report;
+use contract::report::Report;
 use tests::tree::{self, Tree};
 use tests::world::World;
 
@@ -82,19 +82,11 @@ pub(crate) async fn estimate(world: &World, build: &str) -> Result<Estimate> {
 /// What the current release's build did, over all shards.
 pub(crate) async fn report_of_release(world: &World) -> Result<Report> {
     let release = world.release().await?;
-    let mut whole = Report {
-        complete: true,
-        ..Report::default()
-    };
+    let mut shards = Vec::new();
     for shard in 0..release.shards.len() as u32 {
-        let report = world.report(&release.release, shard).await?;
-        whole.built.extend(report.built);
-        whole.removed.extend(report.removed);
-        whole.failed.extend(report.failed);
-        whole.refused.extend(report.refused);
-        whole.warnings.extend(report.warnings);
-        whole.complete &= report.complete;
+        shards.push(world.report(&release.release, shard).await?);
     }
+    let mut whole = Report::of_shards(shards);
     whole.built.sort();
     whole.removed.sort();
     Ok(whole)

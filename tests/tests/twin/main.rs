@@ -9,6 +9,7 @@ mod images;
 mod interruptions;
 mod leaks;
 mod messages;
+mod problems;
 mod refusals;
 mod restores;
 mod sample;

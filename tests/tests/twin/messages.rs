@@ -36,8 +36,11 @@ async fn the_topic_tells_how_builds_end() -> Result<()> {
     // The command that the message names is there to be pasted.
     let command = told.rsplit_once(": aws ").context("the message has a command")?.1;
     let command = command.split_once(" (").context("which ends")?.0;
-    let release = world.aws(&command.split_whitespace().collect::<Vec<_>>())?;
-    ensure!(release.contains("a/04-x.wav"), "the release names the track: {release}");
+    let report = world.aws(&command.split_whitespace().collect::<Vec<_>>())?;
+    ensure!(
+        report.contains("a/04-x.wav for home: "),
+        "the report names the track: {report}"
+    );
     Ok(())
 }
 
