@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 
 use crate::command::Job;
@@ -53,6 +54,7 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
     let path = outputs.join(&output);
     let finished = made_from.is_of(&path);
     if !finished {
+        check_room(&outputs)?;
         let unfinished = tempfile::Builder::new()
             .prefix(UNFINISHED_PREFIX)
             .suffix(&format!(".{}", job.extension))
@@ -87,6 +89,24 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
         .join(stamp::name(&job.source));
     fs::write(&path, stamp + "\n").with_context(|| format!("writing stamp {}", path.display()))?;
     Ok(finished)
+}
+
+/// Bytes that stay free on the builds volume: a full one would stop tup, and with it every track.
+const RESERVE: u64 = 64 << 20;
+
+/// Refuses to begin an output where there is hardly any room.
+fn check_room(outputs: &Path) -> Result<()> {
+    let volume = statvfs(outputs).with_context(|| format!("looking at the room of {}", outputs.display()))?;
+    let free = volume.f_bavail.saturating_mul(volume.f_frsize);
+    if free < RESERVE {
+        let reason = format!(
+            "the builds volume is full: {} MiB are free, and {} MiB are kept for the build system",
+            free >> 20,
+            RESERVE >> 20
+        );
+        return Err(Refused::new(reason, "make it larger, or take sources or profiles away").into());
+    }
+    Ok(())
 }
 
 /// Sidecars before what is in the source, and that before guesses.

@@ -268,3 +268,54 @@ fn an_empty_collection_is_well_and_says_so() {
     let built = world.build_well();
     assert_eq!(built.list("warnings"), ["the collection holds no track to encode"]);
 }
+
+#[test]
+fn a_full_disk_fails_the_tracks_that_do_not_fit_and_no_others() {
+    let world = World::new();
+    let noise = wave(&noise(44_100 * 4 * 20), 2, 16, 44_100);
+    for number in 0..16 {
+        world.write(format!("{number:02}.wav"), &noise);
+    }
+    fs::create_dir(world.builds()).unwrap();
+    let build = world.command();
+    let built = Command::new("unshare")
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            "mount -t tmpfs -o size=100m none \"$0\" && exec \"$@\"",
+        ])
+        .arg(world.builds())
+        .arg(build.get_program())
+        .args(build.get_args())
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&built.stdout).unwrap();
+    let (made, failed) = (
+        report["built"].as_array().unwrap(),
+        report["failed"].as_array().unwrap(),
+    );
+    assert_eq!(report["outcome"], "done");
+    assert_eq!(made.len() + failed.len(), 16);
+    assert!((8..14).contains(&made.len()), "{report:#}");
+    for failure in failed {
+        assert!(
+            failure["reason"]
+                .as_str()
+                .unwrap()
+                .starts_with("the builds volume is full: "),
+            "{failure}"
+        );
+        assert_eq!(failure["remedy"], "make it larger, or take sources or profiles away");
+    }
+}
+
+/// Bytes that nothing can compress.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
