@@ -70,6 +70,9 @@ impl Job {
         if let Some(cover) = &self.track.cover {
             add("cover", cover.as_ref());
         }
+        if let Some(trim) = self.track.trim {
+            add("trim", trim.to_string().as_ref());
+        }
         add("source", &self.source);
         arguments
     }
@@ -84,6 +87,7 @@ impl Job {
             guesses: Tags::default(),
             pictures: Vec::new(),
             cover: None,
+            trim: None,
         };
         let (mut encoder, mut version, mut program, mut format, mut extension, mut source) =
             (None, None, None, None, None, None);
@@ -133,6 +137,7 @@ impl Job {
                     });
                 }
                 "cover" => track.cover = Some(PathBuf::from(value)),
+                "trim" => track.trim = Some(text()?.parse()?),
                 "source" => source = Some(value),
                 _ => bail!("{argument:?} is of another version of vibes-compile"),
             }
@@ -175,6 +180,7 @@ mod tests {
                     path: "a:b/ö.png".into(),
                 }],
                 cover: Some("a/cover.jpg".into()),
+                trim: Some("20000000:256500000".parse().unwrap()),
             },
         };
         let arguments = job.to_arguments();

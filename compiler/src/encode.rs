@@ -20,7 +20,7 @@ use crate::resolve::Track;
 use crate::source::{self, Kind};
 use crate::stamp::{self, Stamp};
 use crate::tags::Tags;
-use crate::{embedded, picture, write_tags};
+use crate::{embedded, header, picture, write_tags};
 
 /// The output of a source, below the profile's outputs.
 pub(crate) fn output(folder: &Path, source: &OsStr, extension: &str) -> PathBuf {
@@ -42,8 +42,13 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
         .context("this folder is not in the collection")?;
     let collection = place.collection();
     let source = collection.join(folder).join(&job.source);
-    let (_, kind) = source::of(&job.source).context("the source is no audio")?;
-    source::check(&source, kind)?;
+    let kind = source::kind(&source)?;
+    let header = header::read(&source, kind)?;
+    let cut = job
+        .track
+        .trim
+        .map(|trim| trim.cut(header.rate, header.frames))
+        .transpose()?;
     let outputs = place.layout.outputs(&place.profile);
     let output = output(folder, &job.source, &job.extension);
 
@@ -67,7 +72,8 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
             program: job.program.as_deref().unwrap_or(&job.encoder),
             flags: &job.flags,
             source: &source,
-            kind,
+            header: &header,
+            cut,
             output: &unfinished,
             serial: serial(&folder.join(&job.source)),
         })?;

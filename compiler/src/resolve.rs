@@ -8,8 +8,8 @@ use anyhow::Result;
 
 use crate::refused::Refused;
 use crate::sidecar::{self, PictureFile, Sidecar};
-use crate::source::Kind;
 use crate::tags::Tags;
+use crate::trim::Trim;
 use crate::{cover, file_name, source};
 
 /// A folder of the collection as its reader sees it.
@@ -36,6 +36,8 @@ pub(crate) struct Track {
     pub(crate) pictures: Vec<PictureFile>,
     /// A cover for a source that brings no front cover of its own; path below the collection.
     pub(crate) cover: Option<PathBuf>,
+    /// The part of the source that is the track; none for all of it.
+    pub(crate) trim: Option<Trim>,
 }
 
 /// The tracks of a folder, by the name of their source; those that cannot be built, with the reason. Sources that a
@@ -52,11 +54,11 @@ pub(crate) fn tracks(folder: &Folder<'_>, extension: &str) -> BTreeMap<OsString,
     let about_folder = sidecar::of_folder(folder.collection, folder.path);
     let mut tracks = BTreeMap::new();
     let mut outputs: BTreeMap<&OsStr, Vec<&OsString>> = BTreeMap::new();
-    for (name, (base, kind)) in sources {
+    for (name, (base, _)) in sources {
         match about_folder
             .as_ref()
             .map_err(refused)
-            .and_then(|above| track(folder, above, base, kind))
+            .and_then(|above| track(folder, above, base))
         {
             Ok(None) => continue,
             Ok(Some(track)) => tracks.insert(name.clone(), Ok(track)),
@@ -79,7 +81,7 @@ pub(crate) fn tracks(folder: &Folder<'_>, extension: &str) -> BTreeMap<OsString,
     tracks
 }
 
-fn track(folder: &Folder<'_>, above: &Sidecar, base: &OsStr, kind: Kind) -> Result<Option<Track>, Refused> {
+fn track(folder: &Folder<'_>, above: &Sidecar, base: &OsStr) -> Result<Option<Track>, Refused> {
     let named = file_name::read(base);
     let own = sidecar::of_track(
         folder.collection,
@@ -92,14 +94,12 @@ fn track(folder: &Folder<'_>, above: &Sidecar, base: &OsStr, kind: Kind) -> Resu
     if said.encode == Some(false) {
         return Ok(None);
     }
-    if kind == Kind::OggFlac {
-        return Err(Refused::new("FLAC in Ogg is not compiled yet", "store it as .flac"));
-    }
     Ok(Some(Track {
         guesses: file_name::tags(&named, folder.path),
         cover: if said.pictures.is_some() { None } else { cover(folder) },
         tags: said.tags,
         pictures: said.pictures.unwrap_or_default(),
+        trim: None,
     }))
 }
 

@@ -12,13 +12,13 @@ use crate::refused::Refused;
 /// How a source holds its samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// RIFF WAVE: what every encoder reads.
+    /// RIFF WAVE, or RF64, which is WAVE with 64-bit lengths.
     Wave,
-    /// AIFF or uncompressed AIFF-C.
+    /// AIFF or AIFF-C.
     Aiff,
     /// FLAC.
     Flac,
-    /// FLAC in Ogg, which is known and not compiled yet.
+    /// FLAC in Ogg.
     OggFlac,
 }
 
@@ -44,11 +44,11 @@ impl Kind {
     }
 }
 
-/// Refuses a file that does not begin as its extension says: `lame` and `oggenc` would take its bytes for samples.
+/// The kind of a file by its first bytes, whatever its extension says: encoders would take what is no audio for samples.
 ///
 /// # Errors
 /// A [`Refused`], or the file cannot be read.
-pub(crate) fn check(path: &Path, kind: Kind) -> Result<()> {
+pub(crate) fn kind(path: &Path) -> Result<Kind> {
     let mut head = Vec::new();
     File::open(path)
         .and_then(|file| file.take(12).read_to_end(&mut head))
@@ -56,11 +56,15 @@ pub(crate) fn check(path: &Path, kind: Kind) -> Result<()> {
     let begins = |(first, second): &(&[u8], &[u8])| {
         head.starts_with(first) && head.get(8..).is_some_and(|rest| rest.starts_with(second))
     };
-    if kind.beginnings().iter().any(begins) {
-        return Ok(());
-    }
+    let known = EXTENSIONS.iter().map(|(_, kind)| *kind);
+    let found = known.into_iter().find(|kind| kind.beginnings().iter().any(begins));
+    found.ok_or_else(|| not_what_it_says().into())
+}
+
+/// The error of a file that is no audio.
+pub(crate) fn not_what_it_says() -> Refused {
     let reason = "its content is not what its extension says";
-    Err(Refused::new(reason, "replace the file, or give it its right extension").into())
+    Refused::new(reason, "replace the file, or give it its right extension")
 }
 
 /// The base name and kind of a file that is source audio; none for anything else.

@@ -27,7 +27,7 @@ fn a_failing_track_keeps_its_older_output() {
         assert!(!built.success);
         assert_eq!(built.report["outcome"], "done");
         let failures = built.failures();
-        assert!(failures["01.wav"].contains("flac: "), "{failures:?}");
+        assert_eq!(failures["01.wav"], "it is cut off within its header");
         assert_eq!(world.outputs(), before);
     }
 

@@ -1,5 +1,6 @@
 //! The encoder programs: one row here and one small file each.
 
+mod ffmpeg;
 mod flac;
 mod lame;
 mod oggenc;
@@ -8,15 +9,16 @@ mod pipeline;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use contract::profile::ENCODERS;
 
+use crate::header::{Coding, Form, Header};
 use crate::refused::Refused;
 use crate::report::Versions;
-use crate::source::Kind;
+use crate::trim::Cut;
 use crate::tup::PATH;
 use pipeline::{Said, Stage};
 
@@ -24,15 +26,66 @@ use pipeline::{Said, Stage};
 struct Program {
     /// Its name, as in [`contract::profile::ENCODERS`].
     name: &'static str,
-    /// The arguments that make it encode WAVE from `input` (`-` for standard input) into `output`, without any tag and
-    /// without saying anything but what is wrong.
-    arguments: fn(&Encode, input: &Path) -> Vec<OsString>,
+    /// Whether it reads such a file itself.
+    reads: fn(&Header) -> bool,
+    /// What it gets decoded of what it does not read.
+    takes: fn(&Header) -> Pcm,
+    /// The arguments that make it encode this input into `output`, without any tag and without saying anything but what
+    /// is wrong.
+    arguments: fn(&Encode, Input) -> Vec<OsString>,
     /// It ended well, but these words on standard error mean that it did not understand its flags.
     misunderstood: fn(&str) -> bool,
 }
 
 /// Every program, as [`contract::profile::ENCODERS`] (a test compares them).
 const PROGRAMS: &[Program] = &[flac::PROGRAM, lame::PROGRAM, oggenc::PROGRAM, opusenc::PROGRAM];
+
+/// Samples as a decoder hands them over, as WAVE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pcm {
+    /// How a sample is written: in 8, 16, 24 or 32 bits, or as a floating point number of 32.
+    coding: Coding,
+    /// Channels.
+    channels: u16,
+}
+
+impl Pcm {
+    /// The samples of a source, whole numbers in whole bytes, others as written here.
+    fn of(header: &Header, otherwise: Coding) -> Pcm {
+        Pcm {
+            coding: match header.coding {
+                Coding::Integer(bits) => Coding::Integer(bits.next_multiple_of(8).min(32)),
+                _ => otherwise,
+            },
+            channels: header.channels,
+        }
+    }
+}
+
+/// What an encoder reads from.
+#[derive(Debug, Clone, Copy)]
+enum Input<'a> {
+    /// The source itself.
+    Source(&'a Path),
+    /// Standard input: WAVE whose header does not know its length.
+    Decoded,
+}
+
+impl Input<'_> {
+    /// Its name as an argument.
+    fn name(self) -> OsString {
+        match self {
+            Input::Source(path) => path.into(),
+            Input::Decoded => "-".into(),
+        }
+    }
+
+    /// The flags, if it is decoded.
+    fn if_decoded<const COUNT: usize>(self, flags: [&str; COUNT]) -> impl Iterator<Item = OsString> {
+        let decoded = matches!(self, Input::Decoded);
+        flags.map(OsString::from).into_iter().filter(move |_| decoded)
+    }
+}
 
 /// One encode.
 #[derive(Debug)]
@@ -45,8 +98,10 @@ pub(crate) struct Encode<'a> {
     pub(crate) flags: &'a [String],
     /// The source.
     pub(crate) source: &'a Path,
-    /// How the source holds its samples.
-    pub(crate) kind: Kind,
+    /// What its header says.
+    pub(crate) header: &'a Header,
+    /// The samples of it that count; none for all.
+    pub(crate) cut: Option<Cut>,
     /// Where the result goes; overwritten.
     pub(crate) output: &'a Path,
     /// The serial number of an Ogg stream, fixed so that the same input gives the same bytes.
@@ -78,7 +133,8 @@ pub(crate) fn try_flags(encoder: &str, program: &str, flags: &[String]) -> Resul
         program,
         flags,
         source: &source,
-        kind: Kind::Wave,
+        header: &SILENCE,
+        cut: None,
         output: &output,
         serial: 1,
     }
@@ -119,28 +175,34 @@ pub fn versions() -> Versions {
 impl Encode<'_> {
     fn run(&self) -> Result<Said> {
         let program = of(self.encoder)?;
-        let mut stages = decoders(self.kind, self.source);
-        let piped = PathBuf::from("-");
-        let input = if stages.is_empty() { self.source } else { &piped };
+        let mut stages = self.decoders(program);
+        let input = if stages.is_empty() {
+            Input::Source(self.source)
+        } else {
+            Input::Decoded
+        };
         stages.push(Stage {
             program: self.program.to_owned(),
             arguments: (program.arguments)(self, input),
         });
         pipeline::run(&stages)
     }
-}
 
-/// The programs that turn a source into WAVE on standard output; none if it is WAVE.
-fn decoders(kind: Kind, source: &Path) -> Vec<Stage> {
-    let decode = |input: &Path| flac::stage(["--decode", "--stdout"].map(OsString::from), input);
-    match kind {
-        Kind::Wave => Vec::new(),
-        Kind::Flac | Kind::OggFlac => vec![decode(source)],
-        // Only flac and lame read 24-bit AIFF themselves: measured with oggenc 1.4.2 and opusenc 0.2.
-        Kind::Aiff => vec![
-            flac::stage(["--fast", "--stdout"].map(OsString::from), source),
-            decode(Path::new("-")),
-        ],
+    /// The programs that turn the source into WAVE that the encoder reads; none if it reads the source.
+    fn decoders(&self, program: &Program) -> Vec<Stage> {
+        if self.cut.is_none() && (program.reads)(self.header) {
+            return Vec::new();
+        }
+        let pcm = (program.takes)(self.header);
+        if self.header.form != Form::Flac {
+            return vec![ffmpeg::decoder(Some(self.source), self.header.channels, self.cut, pcm)];
+        }
+        let mut stages = vec![flac::decoder(self.source, self.cut)];
+        // What flac writes are whole numbers of whole bytes, and every channel.
+        if pcm != Pcm::of(self.header, pcm.coding) {
+            stages.push(ffmpeg::decoder(None, self.header.channels, None, pcm));
+        }
+        stages
     }
 }
 
@@ -156,9 +218,19 @@ fn missing(program: &str, error: &std::io::Error) -> Refused {
     Refused::new(format!("{program} cannot be started: {error}"), remedy)
 }
 
-/// A tenth of a second of silence: 44.1 kHz, 16 bit, stereo.
+/// A tenth of a second of silence.
+const SILENCE: Header = Header {
+    form: Form::Wave,
+    coding: Coding::Integer(16),
+    channels: 2,
+    speakers: None,
+    rate: 44_100,
+    frames: Some(FRAMES as u64),
+};
+const FRAMES: u32 = 4410;
+
+/// Its file.
 fn silence() -> Vec<u8> {
-    const FRAMES: u32 = 4410;
     const BYTES: u32 = FRAMES * 4;
     let mut wave = Vec::new();
     wave.extend(b"RIFF");

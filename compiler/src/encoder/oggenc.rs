@@ -1,21 +1,47 @@
 //! `oggenc`: Ogg Vorbis.
 
 use std::ffi::OsString;
-use std::path::Path;
 
-use super::{Encode, Program};
+use super::{Encode, Input, Pcm, Program};
+use crate::header::{Coding, Form, Header};
 
 // It ignores flags that it does not know and corrects values out of range, with a warning.
 pub(super) const PROGRAM: Program = Program {
     name: "oggenc",
+    reads,
+    takes,
     arguments,
     misunderstood: |words| words.contains("WARNING"),
 };
 
-fn arguments(encode: &Encode<'_>, input: &Path) -> Vec<OsString> {
+/// What it reads, and `opusenc`, which has the same reader (measured with oggenc 1.4.2 and opusenc 0.2).
+pub(super) fn reads(header: &Header) -> bool {
+    let codings = [
+        Coding::Integer(8),
+        Coding::Integer(16),
+        Coding::Integer(24),
+        Coding::Float(32),
+    ];
+    header.form == Form::Wave && codings.contains(&header.coding)
+}
+
+/// What both get of anything else.
+pub(super) fn takes(header: &Header) -> Pcm {
+    let pcm = Pcm::of(header, Coding::Float(32));
+    match pcm.coding {
+        Coding::Integer(32) => Pcm {
+            coding: Coding::Float(32),
+            ..pcm
+        },
+        _ => pcm,
+    }
+}
+
+fn arguments(encode: &Encode<'_>, input: Input<'_>) -> Vec<OsString> {
     let mut arguments = vec!["--quiet".into()];
+    arguments.extend(input.if_decoded(["--ignorelength"]));
     arguments.extend(encode.flags.iter().map(OsString::from));
     arguments.extend(["--serial".into(), encode.serial.to_string().into()]);
-    arguments.extend(["--output".into(), encode.output.into(), "--".into(), input.into()]);
+    arguments.extend(["--output".into(), encode.output.into(), "--".into(), input.name()]);
     arguments
 }

@@ -1,20 +1,22 @@
 //! `opusenc`: Opus.
 
 use std::ffi::OsString;
-use std::path::Path;
 
-use super::{Encode, Program};
+use super::{Encode, Input, Program, oggenc};
 
 pub(super) const PROGRAM: Program = Program {
     name: "opusenc",
+    reads: oggenc::reads,
+    takes: oggenc::takes,
     arguments,
     misunderstood: |_| false,
 };
 
-fn arguments(encode: &Encode<'_>, input: &Path) -> Vec<OsString> {
+fn arguments(encode: &Encode<'_>, input: Input<'_>) -> Vec<OsString> {
     let mut arguments = vec!["--quiet".into()];
+    arguments.extend(input.if_decoded(["--ignorelength"]));
     arguments.extend(encode.flags.iter().map(OsString::from));
     arguments.extend(["--serial".into(), encode.serial.to_string().into()]);
-    arguments.extend(["--".into(), input.into(), encode.output.into()]);
+    arguments.extend(["--".into(), input.name(), encode.output.into()]);
     arguments
 }
