@@ -19,7 +19,7 @@ use crate::report::{Counts, Failure, Outcome, Phase, Progress, Report};
 use crate::rules::Settings;
 use crate::source_name::{decode, encode as encoded};
 use crate::tup::{Ended, Tup};
-use crate::{encode, survey};
+use crate::{encode, loudness, survey};
 
 /// A build to do.
 #[derive(Debug, Clone)]
@@ -121,7 +121,12 @@ struct Failed {
 impl Run<'_> {
     /// The tup tree and its variants, as the profiles want them. Returns the newest ctime of the files that tup reads.
     fn prepare(&mut self) -> Result<i64> {
-        for folder in [self.layout.work(), self.layout.out(), self.layout.bin()] {
+        for folder in [
+            self.layout.work(),
+            self.layout.out(),
+            self.layout.bin(),
+            self.layout.loudness(),
+        ] {
             self.make_folder(&folder)?;
         }
         self.tup.init()?;
@@ -312,6 +317,7 @@ impl Run<'_> {
             .collect();
         self.report.built.sort();
         self.report.removed.sort();
+        loudness::forget_gone(&self.layout.loudness(), &self.layout.collection())?;
         let good: u64 = self.report.outputs.values().sum();
         let failed = self.report.failed.len() as u64;
         if self.stopped() {

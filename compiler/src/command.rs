@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::loudness::Part;
 use crate::resolve::Track;
 use crate::sidecar::PictureFile;
 use crate::source_name::{decode, encode as encoded};
@@ -30,10 +31,21 @@ pub(crate) struct Job {
     pub(crate) format: String,
     /// The output's extension.
     pub(crate) extension: String,
+    /// The gains that it is tagged with.
+    pub(crate) gain: Option<Gain>,
     /// The name of the source in its folder.
     pub(crate) source: OsString,
     /// What is known about the track.
     pub(crate) track: Track,
+}
+
+/// What a track is measured for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Gain {
+    /// Its own gain.
+    Track,
+    /// Its own and that of the album, which is made of these parts.
+    Album(Vec<Part>),
 }
 
 impl Job {
@@ -73,6 +85,15 @@ impl Job {
         if let Some(trim) = self.track.trim {
             add("trim", trim.to_string().as_ref());
         }
+        match &self.gain {
+            None => {}
+            Some(Gain::Track) => add("gain", "track".as_ref()),
+            Some(Gain::Album(parts)) => {
+                for part in parts {
+                    add("album", &part.to_text());
+                }
+            }
+        }
         add("source", &self.source);
         arguments
     }
@@ -92,6 +113,7 @@ impl Job {
         let (mut encoder, mut version, mut program, mut format, mut extension, mut source) =
             (None, None, None, None, None, None);
         let mut flags = Vec::new();
+        let mut gain = None;
         for argument in arguments {
             let (name, value) = argument
                 .split_once('=')
@@ -138,6 +160,11 @@ impl Job {
                 }
                 "cover" => track.cover = Some(PathBuf::from(value)),
                 "trim" => track.trim = Some(text()?.parse()?),
+                "gain" if text()? == "track" => gain = Some(Gain::Track),
+                "album" => match &mut gain {
+                    Some(Gain::Album(parts)) => parts.push(Part::from_text(&value)?),
+                    _ => gain = Some(Gain::Album(vec![Part::from_text(&value)?])),
+                },
                 "source" => source = Some(value),
                 _ => bail!("{argument:?} is of another version of vibes-compile"),
             }
@@ -149,6 +176,7 @@ impl Job {
             flags,
             format: format.context("no format")?,
             extension: extension.context("no extension")?,
+            gain,
             source: source.context("no source")?,
             track,
         })
@@ -171,6 +199,16 @@ mod tests {
             flags: vec!["--best".to_owned(), "-e".to_owned()],
             format: "flac".to_owned(),
             extension: "flac".to_owned(),
+            gain: Some(Gain::Album(vec![
+                Part {
+                    source: "a:1 b".into(),
+                    trim: None,
+                },
+                Part {
+                    source: "-\u{fc}.wav".into(),
+                    trim: Some("5:10".parse().unwrap()),
+                },
+            ])),
             source: OsStr::from_bytes(b"-\xff x.wav").to_owned(),
             track: Track {
                 tags: given,

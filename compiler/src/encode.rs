@@ -11,16 +11,17 @@ use anyhow::{Context, Result};
 use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 
-use crate::command::Job;
+use crate::command::{Gain, Job};
 use crate::encoder::{self, Encode};
 use crate::layout::{Place, UNFINISHED_PREFIX};
+use crate::loudness::Part;
 use crate::made_from::MadeFrom;
 use crate::refused::Refused;
 use crate::resolve::Track;
 use crate::source::{self, Kind};
 use crate::stamp::{self, Stamp};
 use crate::tags::Tags;
-use crate::{embedded, header, picture, write_tags};
+use crate::{embedded, header, loudness, picture, replay_gain, write_tags};
 
 /// The output of a source, below the profile's outputs.
 pub(crate) fn output(folder: &Path, source: &OsStr, extension: &str) -> PathBuf {
@@ -53,9 +54,13 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
     let output = output(folder, &job.source, &job.extension);
 
     let mut warnings = Vec::new();
-    let (tags, pictures) = tags_and_pictures(&collection, &source, kind, &job.track, &mut warnings)?;
+    let (mut tags, pictures) = tags_and_pictures(&collection, &source, kind, &job.track, &mut warnings)?;
 
-    let made_from = MadeFrom::new(job, &source, &pictures)?;
+    if let Some(gain) = &job.gain {
+        set_gains(place, folder, job, gain, &mut tags, &mut warnings)?;
+    }
+
+    let made_from = MadeFrom::new(job, &source, &tags, &pictures)?;
     let path = outputs.join(&output);
     let finished = made_from.is_of(&path);
     if !finished {
@@ -151,6 +156,46 @@ fn tags_and_pictures(
         pictures.push(picture::read(collection, cover, picture::FRONT_COVER)?);
     }
     Ok((tags, pictures))
+}
+
+/// Measures the track, and its album if wished, and sets the tags of their gains. What cannot be measured has none.
+fn set_gains(
+    place: &Place,
+    folder: &Path,
+    job: &Job,
+    gain: &Gain,
+    tags: &mut Tags,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let collection = place.collection();
+    let (track, album) = match gain {
+        Gain::Track => {
+            let own = Part {
+                source: job.source.clone(),
+                trim: job.track.trim,
+            };
+            let track = loudness::of_track(&collection.join(folder), &own);
+            (track.map_err(|error| format!("{error:#}")), None)
+        }
+        Gain::Album(parts) => {
+            let album = loudness::of_album(&place.layout.loudness(), &collection, folder, parts)?;
+            let mut track = Err("it is not part of its album".to_owned());
+            for (part, measured) in parts.iter().zip(album.tracks) {
+                if part.source == job.source {
+                    track = measured;
+                } else if let Err(reason) = measured {
+                    let source = part.source.display();
+                    warnings.push(format!("the gain of its album is without {source}: {reason}"));
+                }
+            }
+            (track, album.whole)
+        }
+    };
+    if let Err(reason) = &track {
+        warnings.push(format!("it has no gain: {reason}"));
+    }
+    replay_gain::set(tags, &job.format, track.ok(), album);
+    Ok(())
 }
 
 /// The serial number of a track's Ogg stream: it differs between tracks, so that they can be joined to one stream.

@@ -6,6 +6,7 @@
 //! BUILDS/work/build-NAME/  the variant of profile NAME: tup.config and the stamps
 //! BUILDS/out/NAME/         the outputs of profile NAME
 //! BUILDS/bin/              vibes-compile, as a link
+//! BUILDS/loudness/         what was measured for ReplayGain, a file per folder
 //! ```
 
 use std::ffi::OsString;
@@ -49,6 +50,11 @@ impl Layout {
     /// The outputs of a profile.
     pub(crate) fn outputs(&self, profile: &str) -> PathBuf {
         self.out().join(profile)
+    }
+
+    /// What is kept of measured albums.
+    pub(crate) fn loudness(&self) -> PathBuf {
+        self.builds.join("loudness")
     }
 
     /// The folder that holds the link to the program that tup runs.

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::command::Job;
+use crate::tags::Tags;
 
 /// Name of the extended attribute.
 const ATTRIBUTE: &str = "user.vibes.made-from";
@@ -26,8 +27,8 @@ const LENGTH: usize = 32 + 8;
 pub(crate) struct MadeFrom([u8; 32]);
 
 impl MadeFrom {
-    /// Of a job that reads this source and embeds these pictures. A source is known by its size and ctime, as for tup.
-    pub(crate) fn new(job: &Job, source: &Path, pictures: &[Picture]) -> Result<MadeFrom> {
+    /// Of a job that reads this source and writes these tags and pictures. A source is known by its size and ctime, as for tup.
+    pub(crate) fn new(job: &Job, source: &Path, tags: &Tags, pictures: &[Picture]) -> Result<MadeFrom> {
         let mut digest = Sha256::new();
         let mut add = |part: &[u8]| {
             digest.update((part.len() as u64).to_be_bytes());
@@ -38,6 +39,12 @@ impl MadeFrom {
         }
         let file = fs::metadata(source).with_context(|| format!("looking at {}", source.display()))?;
         add(format!("{} {} {}", file.size(), file.ctime(), file.ctime_nsec()).as_bytes());
+        for (name, values) in tags.iter() {
+            add(name.as_bytes());
+            for value in values {
+                add(value.as_bytes());
+            }
+        }
         for picture in pictures {
             add(&[picture.pic_type().as_u8()]);
             add(picture.data());

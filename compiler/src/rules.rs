@@ -12,11 +12,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use contract::profile::Profile;
+use contract::profile::{Profile, ReplayGain};
 use serde::{Deserialize, Serialize};
 
-use crate::command::Job;
+use crate::command::{Gain, Job};
 use crate::layout::Place;
+use crate::loudness::Part;
 use crate::refused::Refused;
 use crate::resolve::{self, Folder};
 use crate::source_name::{decode, encode};
@@ -44,6 +45,9 @@ pub(crate) struct Settings {
     pub(crate) format: String,
     /// The outputs' extension.
     pub(crate) extension: String,
+    /// Which gains the outputs are tagged with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replay_gain: Option<ReplayGain>,
 }
 
 impl Settings {
@@ -56,6 +60,7 @@ impl Settings {
             flags: profile.flags.clone(),
             format: profile.format.name.to_owned(),
             extension: profile.format.extension.to_owned(),
+            replay_gain: profile.replay_gain,
         }
     }
 
@@ -101,7 +106,20 @@ pub(crate) fn of_this_folder(settings: &Settings) -> Result<String> {
 /// The rules of a folder.
 pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings) -> String {
     let mut rules = String::new();
-    for (source, track) in resolve::tracks(folder, &settings.extension) {
+    let tracks = resolve::tracks(folder, &settings.extension);
+    let gain = settings.replay_gain.map(|wished| match wished {
+        ReplayGain::Track => Gain::Track,
+        ReplayGain::Album => {
+            let parts = tracks.iter().filter_map(|(source, track)| {
+                Some(Part {
+                    source: source.clone(),
+                    trim: track.as_ref().ok()?.trim,
+                })
+            });
+            Gain::Album(parts.collect())
+        }
+    });
+    for (source, track) in tracks {
         let arguments = track.map(|track| {
             let job = Job {
                 encoder: settings.encoder.clone(),
@@ -110,6 +128,7 @@ pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings)
                 flags: settings.flags.clone(),
                 format: settings.format.clone(),
                 extension: settings.extension.clone(),
+                gain: gain.clone(),
                 source: source.clone(),
                 track,
             };
@@ -179,6 +198,7 @@ mod tests {
             flags: vec!["--best".to_owned()],
             format: "flac".to_owned(),
             extension: "flac".to_owned(),
+            replay_gain: None,
         }
     }
 

@@ -16,6 +16,11 @@ impl Tags {
         }
     }
 
+    /// Takes a name away, with its values.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Takes over the other's names that are not here.
     pub(crate) fn fill_from(&mut self, farther: &Tags) {
         for (name, values) in &farther.0 {

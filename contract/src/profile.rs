@@ -6,12 +6,15 @@
 //! CONFIG_FORMAT=mp3
 //! CONFIG_LAME_FLAGS=-V 2
 //! CONFIG_LAME=/opt/lame/bin/lame
+//! CONFIG_REPLAYGAIN=album
 //! ```
 //!
 //! Flags are separated by white space; quotes inside them mean nothing. Whether the encoder accepts its flags is known
 //! only where the encoder is: the compiler tries it before the first track.
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// A format that an encoder program can write.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,6 +78,16 @@ pub const ENCODERS: &[Encoder] = &[
     },
 ];
 
+/// Whether outputs tell players how loud to play them (`CONFIG_REPLAYGAIN`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplayGain {
+    /// Each track's gain.
+    Track,
+    /// Each track's gain, and that of its album: the folder that it lies in.
+    Album,
+}
+
 /// The longest name of a profile: it becomes a folder's name, part of a parameter's name and an rsync module.
 pub const LONGEST_NAME: usize = 64;
 
@@ -91,6 +104,8 @@ pub struct Profile {
     pub flags: Vec<String>,
     /// Another binary than the one on the path; absolute.
     pub program: Option<String>,
+    /// Which gains its outputs are tagged with.
+    pub replay_gain: Option<ReplayGain>,
     /// The line of the text that holds the flags, from 1; for messages about them.
     pub flags_line: Option<usize>,
 }
@@ -173,6 +188,17 @@ impl Profile {
             let problem = format!("{:?} is not an absolute path", program.value);
             return Err(error(Some(program.line), problem, "begin it with /".to_owned()));
         }
+        let replay_gain = match find(&settings, REPLAY_GAIN) {
+            None => None,
+            Some(wished) => Some(match wished.value {
+                "track" => ReplayGain::Track,
+                "album" => ReplayGain::Album,
+                _ => {
+                    let problem = format!("{REPLAY_GAIN} has no value {:?}", wished.value);
+                    return Err(error(Some(wished.line), problem, "known are track|album".to_owned()));
+                }
+            }),
+        };
         let flags = find(&settings, &encoder.flags_key());
         Ok(Profile {
             name: name.to_owned(),
@@ -181,6 +207,7 @@ impl Profile {
             flags: flags.map_or(Vec::new(), |flags| {
                 flags.value.split_whitespace().map(str::to_owned).collect()
             }),
+            replay_gain,
             program: program.map(|program| program.value.to_owned()),
             flags_line: flags.map(|flags| flags.line),
         })
@@ -196,6 +223,8 @@ impl Profile {
         }
     }
 }
+
+const REPLAY_GAIN: &str = "CONFIG_REPLAYGAIN";
 
 /// One `CONFIG_KEY=value` line.
 struct Setting<'a> {
@@ -243,7 +272,8 @@ fn find<'a, 'b>(settings: &'b [Setting<'a>], key: &str) -> Option<&'b Setting<'a
 }
 
 fn known_keys() -> impl Iterator<Item = String> {
-    ["CONFIG_ENCODER".to_owned(), "CONFIG_FORMAT".to_owned()]
+    ["CONFIG_ENCODER", "CONFIG_FORMAT", REPLAY_GAIN]
+        .map(str::to_owned)
         .into_iter()
         .chain(
             ENCODERS
@@ -320,6 +350,10 @@ mod tests {
             (
                 "CONFIG_ENCODER=flac\nCONFIG_ENCODER=lame",
                 "line 2: CONFIG_ENCODER was already set in line 1",
+            ),
+            (
+                "CONFIG_ENCODER=flac\nCONFIG_REPLAYGAIN=loud",
+                "line 2: CONFIG_REPLAYGAIN has no value \"loud\"; known are track|album",
             ),
             (
                 "CONFIG_ENCODER=flac\nCONFIG_FLAC=flac",

@@ -10,7 +10,7 @@ mod pipeline;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use contract::profile::ENCODERS;
@@ -20,6 +20,7 @@ use crate::refused::Refused;
 use crate::report::Versions;
 use crate::trim::Cut;
 use crate::tup::PATH;
+pub(crate) use pipeline::listen;
 use pipeline::{Said, Stage};
 
 /// What is known about an encoder program.
@@ -204,6 +205,19 @@ impl Encode<'_> {
         }
         stages
     }
+}
+
+/// Starts to decode a source to WAVE of 32-bit floating point samples on standard output, for who wants to hear it.
+///
+/// # Errors
+/// ffmpeg is missing ([`Refused`]).
+pub(crate) fn hear(source: &Path, header: &Header, cut: Option<Cut>) -> Result<Child> {
+    let pcm = Pcm {
+        coding: Coding::Float(32),
+        channels: header.channels,
+    };
+    let stage = ffmpeg::decoder(Some(source), header.channels, cut, pcm);
+    pipeline::spawn(&stage, Stdio::null(), Stdio::piped())
 }
 
 fn of(encoder: &str) -> Result<&'static Program> {

@@ -68,23 +68,32 @@ fn start(stages: &[Stage], running: &mut Vec<Child>) -> Result<()> {
             .and_then(|before| before.stdout.take())
             .map_or_else(Stdio::null, Stdio::from);
         let last = index + 1 == stages.len();
-        let child = Command::new(&stage.program)
-            .args(&stage.arguments)
-            // As below tup, so that trying flags tells what an encode will do: lame, for one, reads LAMEOPT.
-            .env_clear()
-            .env("PATH", PATH)
-            .stdin(input)
-            .stdout(if last { Stdio::null() } else { Stdio::piped() })
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| missing(&stage.program, &error))?;
-        running.push(child);
+        let output = if last { Stdio::null() } else { Stdio::piped() };
+        running.push(spawn(stage, input, output)?);
     }
     Ok(())
 }
 
+/// Starts one stage.
+///
+/// # Errors
+/// It cannot be started ([`crate::refused::Refused`]).
+pub(super) fn spawn(stage: &Stage, input: Stdio, output: Stdio) -> Result<Child> {
+    let child = Command::new(&stage.program)
+        .args(&stage.arguments)
+        // As below tup, so that trying flags tells what an encode will do: lame, for one, reads LAMEOPT.
+        .env_clear()
+        .env("PATH", PATH)
+        .stdin(input)
+        .stdout(output)
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| missing(&stage.program, &error))?;
+    Ok(child)
+}
+
 /// Reads what a stage says while it runs, so that a full pipe never stops it.
-fn listen(mut stderr: ChildStderr) -> thread::JoinHandle<String> {
+pub(crate) fn listen(mut stderr: ChildStderr) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut words = Vec::new();
         // A stage that cannot be heard is judged by its exit status alone.
