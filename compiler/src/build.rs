@@ -9,17 +9,17 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use contract::profile::Profile;
+use contract::profile::{Names, Profile};
 use nix::unistd::User;
 
 use crate::layout::{Layout, VARIANT_PREFIX};
+use crate::names::{Apart, Naming, decode, encode as encoded};
 use crate::profile::{self, Checked};
 use crate::reconcile;
 use crate::report::{Counts, Failure, Outcome, Phase, Progress, Report};
 use crate::rules::Settings;
-use crate::source_name::{decode, encode as encoded};
 use crate::tup::{Ended, Tup};
-use crate::{encode, loudness, survey};
+use crate::{loudness, survey};
 
 /// A build to do.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ const ROUNDS: usize = 3;
 /// Builds what is missing or outdated, removes what no longer follows from the sources, and reports.
 ///
 /// # Errors
-/// Anything that keeps the build as a whole from running: a wrong profile, a missing program, names that tup would obey.
+/// Anything that keeps the build as a whole from running: a wrong profile, a missing program, names with a meaning of their own.
 /// A track that fails is no error but a line of the report.
 pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBool) -> Result<Report> {
     let mut profiles = Vec::new();
@@ -62,13 +62,14 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
     }
     progress(&Progress::default());
     let layout = Layout::new(&build.builds)?;
-    let survey = survey::of(&layout.collection())
+    let portable = profiles.iter().any(|checked| checked.profile.names == Names::Portable);
+    let survey = survey::of(&layout.collection(), portable)
         .with_context(|| format!("{} has to be visible there", build.collection.display()))?;
-    if let Some(name) = survey.obeyed.first() {
+    if let Some((path, meaning)) = survey.special.first_key_value() {
         bail!(
-            "tup would obey {} (and {} more); rename or remove it",
-            name.display(),
-            survey.obeyed.len() - 1
+            "{} (and {} more) cannot be taken: {meaning}; rename or remove it",
+            path.display(),
+            survey.special.len() - 1
         );
     }
     let user = build.user.as_deref().map(find_user).transpose()?;
@@ -81,11 +82,12 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         layout,
         profiles,
         stop,
+        portable: Naming::Portable(survey.apart.clone()),
         report: Report::default(),
         state: Progress::default(),
         failed: BTreeMap::new(),
     };
-    let newest = run.prepare()?.max(survey.newest);
+    let newest = run.prepare(&survey.apart)?.max(survey.newest);
     run.wait_for_the_clock(newest);
     for _ in 0..ROUNDS {
         run.update(progress)?;
@@ -105,6 +107,8 @@ struct Run<'a> {
     tup: Tup,
     profiles: Vec<Checked>,
     stop: &'a AtomicBool,
+    /// How profiles with portable names name their outputs.
+    portable: Naming,
     report: Report,
     state: Progress,
     /// The failures of this build, by job.
@@ -120,7 +124,7 @@ struct Failed {
 
 impl Run<'_> {
     /// The tup tree and its variants, as the profiles want them. Returns the newest ctime of the files that tup reads.
-    fn prepare(&mut self) -> Result<i64> {
+    fn prepare(&mut self, apart: &Apart) -> Result<i64> {
         for folder in [
             self.layout.work(),
             self.layout.out(),
@@ -132,6 +136,7 @@ impl Run<'_> {
         self.tup.init()?;
         link(&program()?, &self.layout.bin().join("vibes-compile"))?;
         let mut newest = write_if_different(&self.layout.work().join("Tupdefault"), TUPDEFAULT)?;
+        newest = newest.max(write_if_different(&self.layout.apart(), &apart.to_lines())?);
         self.remove_other_profiles()?;
         for Checked { profile, version } in &self.profiles {
             let variant = self.layout.variant(&profile.name);
@@ -263,9 +268,14 @@ impl Run<'_> {
         let (profile, source) = job.name.split_once('/').context("a job without a profile")?;
         let source = PathBuf::from(decode(source)?);
         let checked = self.profiles.iter().find(|checked| checked.profile.name == profile);
-        let extension = checked.context("a job of no profile")?.profile.format.extension;
+        let checked = &checked.context("a job of no profile")?.profile;
+        let naming = match checked.names {
+            Names::Exact => &Naming::Exact,
+            Names::Portable => &self.portable,
+        };
         let folder = source.parent().unwrap_or(Path::new(""));
-        let output = encode::output(folder, source.file_name().context("a job without a source")?, extension);
+        let name = source.file_name().context("a job without a source")?;
+        let output = naming.of_source(folder, name, checked.format.extension);
         match job.failure {
             None if job.finished_before => {}
             None => self.report.built.push(format!("{profile}/{}", output.display())),
@@ -284,27 +294,29 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes outputs and stamps agree; returns how many stamps were removed, for tup to make them again.
+    /// Makes outputs and stamps agree; returns how many things stood in the way and are gone, so that tup has to try
+    /// again: stamps without their output, and outputs where now another one belongs.
     fn reconcile(&mut self, progress: &mut dyn FnMut(&Progress)) -> Result<usize> {
         self.state.phase = Phase::Comparing;
         progress(&self.state);
-        let mut stale = 0;
+        let (mut stale, mut warnings) = (0, Vec::new());
         self.report.outputs.clear();
         for checked in &self.profiles {
             let name = &checked.profile.name;
             let of_profile = self.failed.values().filter(|failed| failed.failure.profile == *name);
             let failed: BTreeSet<PathBuf> = of_profile.map(|failed| failed.output.clone()).collect();
             let reconciled = reconcile::profile(&self.layout, name, &failed)?;
+            stale += reconciled.stale + reconciled.in_the_way;
             let removed = reconciled
                 .removed
                 .iter()
                 .map(|path| format!("{name}/{}", path.display()));
             self.report.removed.extend(removed);
             self.report.outputs.insert(name.clone(), reconciled.good.len() as u64);
-            if reconciled.stale == 0 {
-                self.report.warnings.extend(reconciled.warnings);
-            }
-            stale += reconciled.stale;
+            warnings.extend(reconciled.warnings);
+        }
+        if stale == 0 {
+            self.report.warnings.extend(warnings);
         }
         Ok(stale)
     }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::loudness::Part;
+use crate::names::{decode, encode as encoded};
 use crate::resolve::Track;
 use crate::sidecar::PictureFile;
-use crate::source_name::{decode, encode as encoded};
 use crate::tags::Tags;
 
 /// Part of every command: raising it encodes every track again. To be raised when the same command would give other
@@ -33,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) extension: String,
     /// The gains that it is tagged with.
     pub(crate) gain: Option<Gain>,
+    /// The output below the profile's outputs, if it is not called as its source.
+    pub(crate) output: Option<PathBuf>,
     /// The name of the source in its folder.
     pub(crate) source: OsString,
     /// What is known about the track.
@@ -94,6 +96,9 @@ impl Job {
                 }
             }
         }
+        if let Some(output) = &self.output {
+            add("output", output.as_ref());
+        }
         add("source", &self.source);
         arguments
     }
@@ -110,8 +115,8 @@ impl Job {
             cover: None,
             trim: None,
         };
-        let (mut encoder, mut version, mut program, mut format, mut extension, mut source) =
-            (None, None, None, None, None, None);
+        let (mut encoder, mut version, mut program, mut format, mut extension, mut output, mut source) =
+            (None, None, None, None, None, None, None);
         let mut flags = Vec::new();
         let mut gain = None;
         for argument in arguments {
@@ -165,6 +170,7 @@ impl Job {
                     Some(Gain::Album(parts)) => parts.push(Part::from_text(&value)?),
                     _ => gain = Some(Gain::Album(vec![Part::from_text(&value)?])),
                 },
+                "output" => output = Some(PathBuf::from(value)),
                 "source" => source = Some(value),
                 _ => bail!("{argument:?} is of another version of vibes-compile"),
             }
@@ -177,6 +183,7 @@ impl Job {
             format: format.context("no format")?,
             extension: extension.context("no extension")?,
             gain,
+            output,
             source: source.context("no source")?,
             track,
         })
@@ -209,6 +216,7 @@ mod tests {
                     trim: Some("5:10".parse().unwrap()),
                 },
             ])),
+            output: Some("a/－ x.flac".into()),
             source: OsStr::from_bytes(b"-\xff x.wav").to_owned(),
             track: Track {
                 tags: given,

@@ -1,11 +1,10 @@
 //! `vibes-compile encode`: one track of one profile, from the source to the tagged output and its stamp.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::statvfs;
@@ -16,20 +15,13 @@ use crate::encoder::{self, Encode};
 use crate::layout::{Place, UNFINISHED_PREFIX};
 use crate::loudness::Part;
 use crate::made_from::MadeFrom;
+use crate::names::{self, Naming};
 use crate::refused::Refused;
 use crate::resolve::Track;
 use crate::source::{self, Kind};
-use crate::stamp::{self, Stamp};
+use crate::stamp::Stamp;
 use crate::tags::Tags;
 use crate::{embedded, header, loudness, picture, replay_gain, write_tags};
-
-/// The output of a source, below the profile's outputs.
-pub(crate) fn output(folder: &Path, source: &OsStr, extension: &str) -> PathBuf {
-    let mut name = Path::new(source).file_stem().unwrap_or(source).to_owned();
-    name.push(".");
-    name.push(extension);
-    folder.join(name)
-}
 
 /// Runs a job that tup started: the output appears whole, then its stamp. Returns whether the output was there already,
 /// finished by a build that was cut off.
@@ -51,7 +43,10 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
         .map(|trim| trim.cut(header.rate, header.frames))
         .transpose()?;
     let outputs = place.layout.outputs(&place.profile);
-    let output = output(folder, &job.source, &job.extension);
+    let output = match &job.output {
+        Some(output) => output.clone(),
+        None => Naming::Exact.of_source(folder, &job.source, &job.extension),
+    };
 
     let mut warnings = Vec::new();
     let (mut tags, pictures) = tags_and_pictures(&collection, &source, kind, &job.track, &mut warnings)?;
@@ -97,7 +92,7 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
     let stamp = serde_json::to_string(&Stamp::new(&output, size, sha256, warnings)).context("writing the stamp")?;
     let path = std::env::current_dir()
         .context("reading the current folder")?
-        .join(stamp::name(&job.source));
+        .join(names::stamp(&job.source));
     fs::write(&path, stamp + "\n").with_context(|| format!("writing stamp {}", path.display()))?;
     Ok(finished)
 }
@@ -237,16 +232,4 @@ fn in_the_way(path: &Path, error: &io::Error) -> Refused {
         _ => "see what is the matter with the builds volume",
     };
     Refused::new(reason, remedy)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_keep_their_path_and_change_their_extension() {
-        let path = output(Path::new("a/b"), OsStr::new("01. x.y.wave"), "opus");
-        assert_eq!(path, Path::new("a/b/01. x.y.opus"));
-        assert_eq!(output(Path::new(""), OsStr::new("x.flac"), "flac"), Path::new("x.flac"));
-    }
 }

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use crate::command::Job;
 use crate::encode;
 use crate::layout::Place;
+use crate::names::decode;
 use crate::refused::Refused;
 use crate::rules::{self, Settings};
-use crate::source_name::decode;
 use crate::tup::{FINISHED_BEFORE, failure_line};
 
 /// `vibes-compile rules`: the rules of the folder for which tup started this process.

@@ -3,6 +3,7 @@
 //! ```text
 //! BUILDS/work/             the tup tree
 //! BUILDS/work/collection/  the sources, read-only
+//! BUILDS/work/apart        what portable names have to keep apart
 //! BUILDS/work/build-NAME/  the variant of profile NAME: tup.config and the stamps
 //! BUILDS/out/NAME/         the outputs of profile NAME
 //! BUILDS/bin/              vibes-compile, as a link
@@ -35,6 +36,11 @@ impl Layout {
     /// Where the sources appear.
     pub(crate) fn collection(&self) -> PathBuf {
         self.work().join("collection")
+    }
+
+    /// What portable names have to keep apart.
+    pub(crate) fn apart(&self) -> PathBuf {
+        self.work().join("apart")
     }
 
     /// The tup variant of a profile.

@@ -20,6 +20,7 @@ mod layout;
 mod loudness;
 mod machine;
 mod made_from;
+pub mod names;
 mod picture;
 pub mod profile;
 mod reconcile;
@@ -30,7 +31,7 @@ mod resolve;
 mod rules;
 mod sidecar;
 mod source;
-mod source_name;
+
 mod stamp;
 pub mod standalone;
 mod survey;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::header::Header;
-use crate::source_name::encode as encoded;
+use crate::names::encode as encoded;
 use crate::trim::Trim;
 use crate::{encoder, header, source};
 
@@ -145,7 +145,7 @@ pub(crate) fn forget_gone(kept: &Path, collection: &Path) -> Result<()> {
         let text = fs::read(&path).with_context(forgetting)?;
         let folder = serde_json::from_slice::<Album>(&text)
             .ok()
-            .and_then(|album| crate::source_name::decode(&album.folder).ok());
+            .and_then(|album| crate::names::decode(&album.folder).ok());
         if !folder.is_some_and(|folder| collection.join(folder).is_dir()) {
             fs::remove_file(&path).with_context(forgetting)?;
         }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::layout::{Layout, UNFINISHED_PREFIX};
-use crate::stamp::{SUFFIX, Stamp};
+use crate::names::STAMP_SUFFIX;
+use crate::stamp::Stamp;
 
 /// What was found and done for one profile. Paths are below the profile's outputs.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct Reconciled {
     pub(crate) removed: Vec<PathBuf>,
     /// Stamps that were removed.
     pub(crate) stale: usize,
+    /// How many of these were files where a failed track needs a folder, or in a folder where it needs a file.
+    pub(crate) in_the_way: usize,
     /// What stamps warn of.
     pub(crate) warnings: Vec<String>,
 }
@@ -34,7 +37,7 @@ pub(crate) fn profile(layout: &Layout, profile: &str, failed: &BTreeSet<PathBuf>
     let mut reconciled = Reconciled::default();
     let mut awaited = BTreeSet::new();
     visit(&layout.variant(profile).join("collection"), &mut |path| {
-        if !path.to_string_lossy().ends_with(SUFFIX) {
+        if !path.to_string_lossy().ends_with(STAMP_SUFFIX) {
             return Ok(());
         }
         let stamp = Stamp::read(path).and_then(|stamp| Ok((stamp.output()?, stamp)));
@@ -55,12 +58,17 @@ pub(crate) fn profile(layout: &Layout, profile: &str, failed: &BTreeSet<PathBuf>
         }
         Ok(())
     })?;
+    let folders: BTreeSet<&Path> = failed.iter().flat_map(|output| output.ancestors().skip(1)).collect();
     visit(&outputs, &mut |path| {
         let below = path
             .strip_prefix(&outputs)
             .context("an output outside of its profile")?;
-        if !reconciled.good.contains(below) && !failed.contains(below) && !awaited.contains(below) {
+        // The older output of a failed track stays, unless it keeps another from being made.
+        let failed_before = failed.contains(below) && !folders.contains(below);
+        if !reconciled.good.contains(below) && !failed_before && !awaited.contains(below) {
             fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
+            let blocks = folders.contains(below) || below.ancestors().any(|folder| failed.contains(folder));
+            reconciled.in_the_way += usize::from(blocks);
             if !is_unfinished(path) {
                 reconciled.removed.push(below.to_owned());
             }
@@ -154,14 +162,14 @@ mod tests {
             fs::write(stamps.join(name), serde_json::to_string(&stamp).unwrap()).unwrap();
         };
         output("a/good.flac", 5);
-        stamp("1.stamp", "a/good.flac", 5);
+        stamp("1.vibes-stamp", "a/good.flac", 5);
         output("short.flac", 4);
-        stamp("2.stamp", "short.flac", 5);
-        stamp("3.stamp", "missing.flac", 5);
+        stamp("2.vibes-stamp", "short.flac", 5);
+        stamp("3.vibes-stamp", "missing.flac", 5);
         output("b/c/orphan.flac", 5);
         output("failed.flac", 5);
         output(&format!("{UNFINISHED_PREFIX}x.flac"), 5);
-        fs::write(stamps.join("4.stamp"), "damaged").unwrap();
+        fs::write(stamps.join("4.vibes-stamp"), "damaged").unwrap();
 
         let failed = BTreeSet::from([PathBuf::from("failed.flac")]);
         let reconciled = profile(&layout, "p", &failed).unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::names::Naming;
 use crate::refused::Refused;
 use crate::sidecar::{self, PictureFile, Sidecar};
 use crate::tags::Tags;
@@ -21,6 +22,8 @@ pub(crate) struct Folder<'a> {
     pub(crate) path: &'a Path,
     /// The names of the files in it.
     pub(crate) names: &'a BTreeSet<OsString>,
+    /// The names of the folders in it.
+    pub(crate) folders: &'a BTreeSet<OsString>,
     /// The names in the folder above it, files or not.
     pub(crate) names_above: &'a BTreeSet<OsString>,
 }
@@ -42,7 +45,11 @@ pub(crate) struct Track {
 
 /// The tracks of a folder, by the name of their source; those that cannot be built, with the reason. Sources that a
 /// sidecar leaves out are not among them.
-pub(crate) fn tracks(folder: &Folder<'_>, extension: &str) -> BTreeMap<OsString, Result<Track, Refused>> {
+pub(crate) fn tracks(
+    folder: &Folder<'_>,
+    extension: &str,
+    naming: &Naming,
+) -> BTreeMap<OsString, Result<Track, Refused>> {
     let sources: Vec<_> = folder
         .names
         .iter()
@@ -53,7 +60,7 @@ pub(crate) fn tracks(folder: &Folder<'_>, extension: &str) -> BTreeMap<OsString,
     }
     let about_folder = sidecar::of_folder(folder.collection, folder.path);
     let mut tracks = BTreeMap::new();
-    let mut outputs: BTreeMap<&OsStr, Vec<&OsString>> = BTreeMap::new();
+    let mut outputs: BTreeMap<PathBuf, Vec<&OsString>> = BTreeMap::new();
     for (name, (base, _)) in sources {
         match about_folder
             .as_ref()
@@ -64,16 +71,27 @@ pub(crate) fn tracks(folder: &Folder<'_>, extension: &str) -> BTreeMap<OsString,
             Ok(Some(track)) => tracks.insert(name.clone(), Ok(track)),
             Err(refused) => tracks.insert(name.clone(), Err(refused)),
         };
-        outputs.entry(base).or_default().push(name);
+        let output = naming.output(folder.path, base, extension);
+        outputs.entry(naming.compared(&output)).or_default().push(name);
     }
-    for (base, rivals) in outputs.into_iter().filter(|(_, rivals)| rivals.len() > 1) {
-        let names: Vec<_> = rivals.iter().map(|name| name.to_string_lossy()).collect();
-        let reason = format!(
-            "{} would all become {}.{extension}",
-            names.join(" and "),
-            base.to_string_lossy()
-        );
-        let refused = Refused::new(reason, "rename or remove all but one, or leave it out with encode-");
+    let folders = folder.folders.iter().map(|name| naming.folder(&folder.path.join(name)));
+    let folders: BTreeSet<_> = folders.map(|path| naming.compared(&path)).collect();
+    for (output, rivals) in outputs {
+        let output_name = output.file_name().unwrap_or_default().to_string_lossy();
+        let refused = if rivals.len() > 1 {
+            let names: Vec<_> = rivals.iter().map(|name| name.to_string_lossy()).collect();
+            Refused::new(
+                format!("{} would all become {output_name}", names.join(" and ")),
+                "rename or remove all but one, or leave it out with encode-",
+            )
+        } else if folders.contains(&output) {
+            Refused::new(
+                format!("it would become {output_name}, and there is a folder of that name"),
+                "rename the track or the folder",
+            )
+        } else {
+            continue;
+        };
         for name in rivals {
             tracks.insert(name.clone(), Err(refused.clone()));
         }
@@ -128,9 +146,10 @@ mod tests {
             collection,
             path: Path::new(path),
             names: &set(names),
+            folders: &set(&["y.opus.d", "z.opus"]),
             names_above: &set(above),
         };
-        tracks(&folder, "opus")
+        tracks(&folder, "opus", &Naming::Exact)
     }
 
     #[test]
@@ -142,6 +161,17 @@ mod tests {
             assert_eq!(refused.reason, "x.flac and x.wav would all become x.opus");
         }
         assert!(tracks[OsStr::new("y.wav")].is_ok());
+    }
+
+    #[test]
+    fn a_source_gives_way_to_a_folder_that_its_output_would_have_the_name_of() {
+        let tracks = resolved("a", &["y.wav", "z.wav"], &[]);
+        assert!(tracks[OsStr::new("y.wav")].is_ok());
+        let refused = tracks[OsStr::new("z.wav")].as_ref().unwrap_err();
+        assert_eq!(
+            refused.reason,
+            "it would become z.opus, and there is a folder of that name"
+        );
     }
 
     #[test]

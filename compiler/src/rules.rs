@@ -12,16 +12,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use contract::profile::{Profile, ReplayGain};
+use contract::profile::{Names, Profile, ReplayGain};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Gain, Job};
 use crate::layout::Place;
 use crate::loudness::Part;
+use crate::names::{self, Apart, Naming, decode, encode};
 use crate::refused::Refused;
 use crate::resolve::{self, Folder};
-use crate::source_name::{decode, encode};
-use crate::stamp;
 
 /// The longest command of a track, in bytes. Linux refuses arguments beyond 128 KiB, and the whole command is one.
 const LONGEST_COMMAND: usize = 32 << 10;
@@ -48,6 +47,9 @@ pub(crate) struct Settings {
     /// Which gains the outputs are tagged with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replay_gain: Option<ReplayGain>,
+    /// Outputs have portable names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) portable: bool,
 }
 
 impl Settings {
@@ -61,6 +63,7 @@ impl Settings {
             format: profile.format.name.to_owned(),
             extension: profile.format.extension.to_owned(),
             replay_gain: profile.replay_gain,
+            portable: profile.names == Names::Portable,
         }
     }
 
@@ -87,7 +90,7 @@ pub(crate) fn of_this_folder(settings: &Settings) -> Result<String> {
     let Some(path) = place.folder.as_deref() else {
         return Ok(String::new());
     };
-    let names = files()?;
+    let (names, folders) = files_and_folders()?;
     let names_above = if path.as_os_str().is_empty() {
         BTreeSet::new()
     } else {
@@ -98,15 +101,27 @@ pub(crate) fn of_this_folder(settings: &Settings) -> Result<String> {
         collection: &collection,
         path,
         names: &names,
+        folders: &folders,
         names_above: &names_above,
     };
-    Ok(of_folder(&folder, &place.profile, settings))
+    Ok(of_folder(&folder, &place.profile, settings, &naming(&place, settings)?))
+}
+
+/// How the profile names its outputs.
+fn naming(place: &Place, settings: &Settings) -> Result<Naming> {
+    if !settings.portable {
+        return Ok(Naming::Exact);
+    }
+    let path = place.layout.apart();
+    let reading = || format!("reading {}", path.display());
+    let lines = fs::read_to_string(&path).with_context(reading)?;
+    Ok(Naming::Portable(Apart::from_lines(&lines).with_context(reading)?))
 }
 
 /// The rules of a folder.
-pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings) -> String {
+pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings, naming: &Naming) -> String {
     let mut rules = String::new();
-    let tracks = resolve::tracks(folder, &settings.extension);
+    let tracks = resolve::tracks(folder, &settings.extension, naming);
     let gain = settings.replay_gain.map(|wished| match wished {
         ReplayGain::Track => Gain::Track,
         ReplayGain::Album => {
@@ -129,6 +144,7 @@ pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings)
                 format: settings.format.clone(),
                 extension: settings.extension.clone(),
                 gain: gain.clone(),
+                output: (*naming != Naming::Exact).then(|| naming.of_source(folder.path, &source, &settings.extension)),
                 source: source.clone(),
                 track,
             };
@@ -146,7 +162,7 @@ pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings)
             Err(refused) => refuse(&source, &refused),
         };
         let name = encode(Path::new(profile).join(folder.path).join(&source));
-        let stamp = stamp::name(&source);
+        let stamp = names::stamp(&source);
         writeln!(rules, ": |> ^ {NAME_PREFIX}{name}^ {PROGRAM} {command} |> {stamp}")
             .expect("writing to a string cannot fail");
     }
@@ -165,16 +181,18 @@ fn refuse(source: &OsStr, refused: &Refused) -> String {
     format!("refuse reason={reason} remedy={remedy} source={}", encode(source))
 }
 
-/// The names of the files in the folder itself.
-fn files() -> Result<BTreeSet<OsString>> {
-    let mut names = BTreeSet::new();
+/// The names of the files and of the folders in the folder itself.
+fn files_and_folders() -> Result<(BTreeSet<OsString>, BTreeSet<OsString>)> {
+    let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
     for entry in fs::read_dir(".").context("listing this folder")? {
         let entry = entry.context("listing this folder")?;
         if entry.path().is_file() {
-            names.insert(entry.file_name());
+            files.insert(entry.file_name());
+        } else if entry.path().is_dir() {
+            folders.insert(entry.file_name());
         }
     }
-    Ok(names)
+    Ok((files, folders))
 }
 
 /// The names in the folder above. tup shows stamps among them and gives up when a rule looks at one, so nothing but the
@@ -199,6 +217,7 @@ mod tests {
             format: "flac".to_owned(),
             extension: "flac".to_owned(),
             replay_gain: None,
+            portable: false,
         }
     }
 
@@ -208,9 +227,10 @@ mod tests {
             collection,
             path: Path::new(path),
             names: &names,
+            folders: &BTreeSet::new(),
             names_above: &BTreeSet::new(),
         };
-        of_folder(&folder, "home", &settings())
+        of_folder(&folder, "home", &settings(), &Naming::Exact)
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Standalone {
         let mut report = report?;
         let hidden = hidden
             .iter()
-            .map(|path| format!("{} was hidden: tup would obey it; rename it", path.display()));
+            .map(|(path, meaning)| format!("{} was left out: {meaning}; rename it", path.display()));
         report.warnings.extend(hidden);
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);

@@ -1,8 +1,9 @@
 //! The collection inside the tup tree, for whoever compiles on their own machine: a mount that nobody else sees.
 //!
 //! The sources appear read-only at `work/collection` in a mount namespace of this process, which ends with it. Names
-//! that tup would obey are hidden, so that a collection cannot run commands.
+//! with a meaning of their own are hidden, so that a collection cannot run commands.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -19,23 +20,23 @@ use crate::survey;
 const NONE: Option<&str> = None;
 
 /// Mounts the sources, and `out` instead of the outputs' folder if given. To be called while this process has a single
-/// thread. Returns the paths below the collection that were hidden.
+/// thread. Returns the paths below the collection that were hidden, and why.
 ///
 /// # Errors
 /// Something is missing, or the system does not let this user mount.
-pub fn enter(sources: &Path, builds: &Path, out: Option<&Path>) -> Result<Vec<PathBuf>> {
+pub fn enter(sources: &Path, builds: &Path, out: Option<&Path>) -> Result<BTreeMap<PathBuf, &'static str>> {
     let layout = Layout::new(builds)?;
     let collection = layout.collection();
     fs::create_dir_all(&collection).with_context(|| format!("making {}", collection.display()))?;
-    let obeyed = survey::of(sources)?.obeyed;
+    let special = survey::of(sources, false)?.special;
     own_namespace()?;
-    if obeyed.is_empty() {
+    if special.is_empty() {
         bind(sources, &collection)?;
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
         mount(NONE, &collection, NONE, flags, NONE)
             .with_context(|| format!("making {} read-only", collection.display()))?;
     } else {
-        mount_without(sources, &obeyed, &collection)?;
+        mount_without(sources, &special, &collection)?;
     }
     if let Some(out) = out {
         for folder in [out, &layout.out()] {
@@ -43,7 +44,7 @@ pub fn enter(sources: &Path, builds: &Path, out: Option<&Path>) -> Result<Vec<Pa
         }
         bind(out, &layout.out())?;
     }
-    Ok(obeyed)
+    Ok(special)
 }
 
 /// A mount namespace of our own; for a user without rights, within a user namespace where the user may mount.
@@ -74,10 +75,10 @@ fn bind(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Shows the sources without some paths: an overlay whose upper layer says "deleted" for each.
-fn mount_without(sources: &Path, hidden: &[PathBuf], collection: &Path) -> Result<()> {
+fn mount_without(sources: &Path, hidden: &BTreeMap<PathBuf, &str>, collection: &Path) -> Result<()> {
     // The layer is made in memory and stays reachable through its descriptor after the overlay covers it.
     mount(Some("tmpfs"), collection, Some("tmpfs"), MsFlags::empty(), NONE).context("making a layer in memory")?;
-    for path in hidden {
+    for path in hidden.keys() {
         let path = collection.join(path);
         let making = || format!("hiding {}", path.display());
         fs::create_dir_all(path.parent().unwrap_or(collection)).with_context(making)?;
@@ -98,5 +99,5 @@ fn mount_without(sources: &Path, hidden: &[PathBuf], collection: &Path) -> Resul
         MsFlags::MS_RDONLY,
         Some(options.as_str()),
     )
-    .with_context(|| format!("hiding {} names that tup would obey; rename them", hidden.len()))
+    .with_context(|| format!("hiding {} names with a meaning of their own; rename them", hidden.len()))
 }

@@ -168,5 +168,5 @@ fn whoever_is_not_root_builds_too() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(Path::new(&world.output("home/a/01.flac")).exists());
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("a/Tupfile was hidden"), "{said}");
+    assert!(said.contains("a/Tupfile was left out"), "{said}");
 }

@@ -7,6 +7,7 @@
 //! CONFIG_LAME_FLAGS=-V 2
 //! CONFIG_LAME=/opt/lame/bin/lame
 //! CONFIG_REPLAYGAIN=album
+//! CONFIG_NAMES=portable
 //! ```
 //!
 //! Flags are separated by white space; quotes inside them mean nothing. Whether the encoder accepts its flags is known
@@ -88,6 +89,19 @@ pub enum ReplayGain {
     Album,
 }
 
+/// How the outputs of a profile are called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Names {
+    /// As their sources, whatever characters that are.
+    #[default]
+    Exact,
+    /// So that FAT and exFAT accept the names, and without case or normalisation no two are the same.
+    Portable,
+}
+
+/// The word in `CONFIG_NAMES` for each.
+const NAMES: &[(&str, Names)] = &[("exact", Names::Exact), ("portable", Names::Portable)];
+
 /// The longest name of a profile: it becomes a folder's name, part of a parameter's name and an rsync module.
 pub const LONGEST_NAME: usize = 64;
 
@@ -106,6 +120,8 @@ pub struct Profile {
     pub program: Option<String>,
     /// Which gains its outputs are tagged with.
     pub replay_gain: Option<ReplayGain>,
+    /// How the outputs are called.
+    pub names: Names,
     /// The line of the text that holds the flags, from 1; for messages about them.
     pub flags_line: Option<usize>,
 }
@@ -157,11 +173,14 @@ impl Profile {
         let settings = settings(text).map_err(|(line, problem, remedy)| error(Some(line), problem, remedy))?;
 
         let Some(named) = find(&settings, "CONFIG_ENCODER") else {
-            let remedy = format!("add a line CONFIG_ENCODER={}", names(ENCODERS.iter().map(|e| e.name)));
+            let remedy = format!(
+                "add a line CONFIG_ENCODER={}",
+                alternatives(ENCODERS.iter().map(|e| e.name))
+            );
             return Err(error(None, "it names no encoder".to_owned(), remedy));
         };
         let Some(encoder) = ENCODERS.iter().find(|encoder| encoder.name == named.value) else {
-            let remedy = format!("known are {}", names(ENCODERS.iter().map(|e| e.name)));
+            let remedy = format!("known are {}", alternatives(ENCODERS.iter().map(|e| e.name)));
             return Err(error(
                 Some(named.line),
                 format!("unknown encoder {:?}", named.value),
@@ -178,7 +197,7 @@ impl Profile {
                     let remedy = format!(
                         "{} writes {}",
                         encoder.name,
-                        names(encoder.formats.iter().map(|f| f.name))
+                        alternatives(encoder.formats.iter().map(|f| f.name))
                     );
                     error(Some(named.line), format!("unknown format {:?}", named.value), remedy)
                 })?,
@@ -199,6 +218,16 @@ impl Profile {
                 }
             }),
         };
+        let names = match find(&settings, "CONFIG_NAMES") {
+            None => Names::default(),
+            Some(named) => {
+                let known = NAMES.iter().find(|(word, _)| *word == named.value);
+                known.map(|(_, names)| *names).ok_or_else(|| {
+                    let remedy = format!("known are {}", alternatives(NAMES.iter().map(|(word, _)| *word)));
+                    error(Some(named.line), format!("unknown names {:?}", named.value), remedy)
+                })?
+            }
+        };
         let flags = find(&settings, &encoder.flags_key());
         Ok(Profile {
             name: name.to_owned(),
@@ -209,6 +238,7 @@ impl Profile {
             }),
             replay_gain,
             program: program.map(|program| program.value.to_owned()),
+            names,
             flags_line: flags.map(|flags| flags.line),
         })
     }
@@ -272,7 +302,7 @@ fn find<'a, 'b>(settings: &'b [Setting<'a>], key: &str) -> Option<&'b Setting<'a
 }
 
 fn known_keys() -> impl Iterator<Item = String> {
-    ["CONFIG_ENCODER", "CONFIG_FORMAT", REPLAY_GAIN]
+    ["CONFIG_ENCODER", "CONFIG_FORMAT", REPLAY_GAIN, "CONFIG_NAMES"]
         .map(str::to_owned)
         .into_iter()
         .chain(
@@ -282,8 +312,8 @@ fn known_keys() -> impl Iterator<Item = String> {
         )
 }
 
-fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.collect::<Vec<_>>().join("|")
+fn alternatives<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join("|")
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -338,6 +368,10 @@ mod tests {
             (
                 "CONFIG_ENCODER=flac\nCONFIG_FLAVOUR=x",
                 "profile \"car\", line 2: unknown key \"CONFIG_FLAVOUR\"; known are",
+            ),
+            (
+                "CONFIG_ENCODER=flac\nCONFIG_NAMES=short",
+                "profile \"car\", line 2: unknown names \"short\"; known are exact|portable",
             ),
             (
                 "CONFIG_ENCODER=flac\nhello",
