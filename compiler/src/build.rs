@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use contract::profile::{Names, Profile};
 use nix::unistd::User;
 
+use crate::index::Index;
 use crate::layout::{Layout, VARIANT_PREFIX};
 use crate::names::{Apart, Naming, decode, encode as encoded};
 use crate::profile::{self, Checked};
@@ -41,7 +42,7 @@ pub struct Build {
 const TUPDEFAULT: &str = "\
 compiler = @(COMPILER)
 preload ..
-run \"${tup_vardict%%/.tup/*}/../bin/vibes-compile\" rules @(SETTINGS)
+run exec \"${tup_vardict%%/.tup/*}/../bin/vibes-compile\" rules @(SETTINGS)
 ";
 
 /// tup and reconcile take turns until they agree; more turns than this mean that outputs vanish while we look.
@@ -85,6 +86,8 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         portable: Naming::Portable(survey.apart.clone()),
         report: Report::default(),
         state: Progress::default(),
+        changed: false,
+        indexes: BTreeMap::new(),
         failed: BTreeMap::new(),
     };
     let newest = run.prepare(&survey.apart)?.max(survey.newest);
@@ -111,6 +114,10 @@ struct Run<'a> {
     portable: Naming,
     report: Report,
     state: Progress,
+    /// tup found something to do.
+    changed: bool,
+    /// What the last build found, by profile.
+    indexes: BTreeMap<String, Index>,
     /// The failures of this build, by job.
     failed: BTreeMap<String, Failed>,
 }
@@ -145,6 +152,9 @@ impl Run<'_> {
             let config = tup_config(profile, version)?;
             newest = newest.max(write_if_different(&variant.join("tup.config"), &config)?);
             reconcile::unfinished(&self.layout, &profile.name)?;
+            if let Some(index) = Index::take(&self.layout, &profile.name)? {
+                self.indexes.insert(profile.name.clone(), index);
+            }
         }
         Ok(newest)
     }
@@ -208,6 +218,7 @@ impl Run<'_> {
         state.phase = Phase::Reading { done: 0, total: 0 };
         progress(state);
         self.tup.parse(self.stop, &mut |done, total| {
+            self.changed = true;
             state.phase = Phase::Reading { done, total };
             progress(state);
         })?;
@@ -218,6 +229,7 @@ impl Run<'_> {
         if self.stopped() {
             return Ok(());
         }
+        self.changed |= !todo.is_empty();
         let mut state = Progress {
             phase: Phase::Encoding,
             ..Progress::default()
@@ -303,10 +315,22 @@ impl Run<'_> {
         self.report.outputs.clear();
         for checked in &self.profiles {
             let name = &checked.profile.name;
+            if !self.changed
+                && let Some(index) = self.indexes.get(name)
+                && let Some((number, warnings)) = index.found_in(&self.layout.outputs(name))?
+            {
+                self.report.outputs.insert(name.clone(), number);
+                self.report.warnings.extend_from_slice(warnings);
+                Index::put_back(&self.layout, name)?;
+                continue;
+            }
             let of_profile = self.failed.values().filter(|failed| failed.failure.profile == *name);
             let failed: BTreeSet<PathBuf> = of_profile.map(|failed| failed.output.clone()).collect();
             let reconciled = reconcile::profile(&self.layout, name, &failed)?;
             stale += reconciled.stale + reconciled.in_the_way;
+            if reconciled.stale == 0 && failed.is_empty() {
+                Index::of(&reconciled).keep(&self.layout, name)?;
+            }
             let removed = reconciled
                 .removed
                 .iter()

@@ -8,6 +8,7 @@
 //! BUILDS/out/NAME/         the outputs of profile NAME
 //! BUILDS/bin/              vibes-compile, as a link
 //! BUILDS/loudness/         what was measured for ReplayGain, a file per folder
+//! BUILDS/indexes/          what the last build found in out/, for a build that changes nothing
 //! ```
 
 use std::ffi::OsString;
@@ -61,6 +62,11 @@ impl Layout {
     /// What is kept of measured albums.
     pub(crate) fn loudness(&self) -> PathBuf {
         self.builds.join("loudness")
+    }
+
+    /// What the last build found among the outputs, a file for each profile.
+    pub(crate) fn indexes(&self) -> PathBuf {
+        self.builds.join("indexes")
     }
 
     /// The folder that holds the link to the program that tup runs.

@@ -15,6 +15,7 @@ mod encode;
 mod encoder;
 mod file_name;
 mod header;
+mod index;
 pub mod job;
 mod layout;
 mod loudness;

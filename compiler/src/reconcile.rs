@@ -3,7 +3,7 @@
 //! An output that has neither a stamp nor a failure in this build goes, because its source is gone. A stamp whose output
 //! is missing or of another size goes too, so that tup makes both again. Folders without outputs go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,8 @@ use crate::stamp::Stamp;
 /// What was found and done for one profile. Paths are below the profile's outputs.
 #[derive(Debug, Default)]
 pub(crate) struct Reconciled {
-    /// Outputs that are there and have their stamp.
-    pub(crate) good: BTreeSet<PathBuf>,
+    /// Outputs that are there and have their stamp, with their sizes.
+    pub(crate) good: BTreeMap<PathBuf, u64>,
     /// Outputs that were removed.
     pub(crate) removed: Vec<PathBuf>,
     /// Stamps that were removed.
@@ -48,7 +48,7 @@ pub(crate) fn profile(layout: &Layout, profile: &str, failed: &BTreeSet<PathBuf>
                     .iter()
                     .map(|warning| format!("{profile}/{}: {warning}", output.display()));
                 reconciled.warnings.extend(warnings);
-                reconciled.good.insert(output);
+                reconciled.good.insert(output, stamp.size);
             }
             unusable => {
                 awaited.extend(unusable.map(|(output, _)| output));
@@ -65,7 +65,7 @@ pub(crate) fn profile(layout: &Layout, profile: &str, failed: &BTreeSet<PathBuf>
             .context("an output outside of its profile")?;
         // The older output of a failed track stays, unless it keeps another from being made.
         let failed_before = failed.contains(below) && !folders.contains(below);
-        if !reconciled.good.contains(below) && !failed_before && !awaited.contains(below) {
+        if !reconciled.good.contains_key(below) && !failed_before && !awaited.contains(below) {
             fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
             let blocks = folders.contains(below) || below.ancestors().any(|folder| failed.contains(folder));
             reconciled.in_the_way += usize::from(blocks);
@@ -174,7 +174,7 @@ mod tests {
         let failed = BTreeSet::from([PathBuf::from("failed.flac")]);
         let reconciled = profile(&layout, "p", &failed).unwrap();
 
-        assert_eq!(reconciled.good, BTreeSet::from([PathBuf::from("a/good.flac")]));
+        assert_eq!(reconciled.good, BTreeMap::from([(PathBuf::from("a/good.flac"), 5)]));
         assert_eq!(reconciled.removed, [PathBuf::from("b/c/orphan.flac")]);
         assert_eq!(reconciled.stale, 3);
         assert_eq!(reconciled.warnings, ["p/a/good.flac: odd"]);

@@ -27,7 +27,7 @@ const LONGEST_COMMAND: usize = 32 << 10;
 
 /// How a rule starts this program again: relative to the tup tree, so that a moved volume encodes nothing again. `%%`
 /// is how tup writes `%`.
-const PROGRAM: &str = "\"${tup_vardict%%/.tup/*}/../bin/vibes-compile\"";
+const PROGRAM: &str = "exec \"${tup_vardict%%/.tup/*}/../bin/vibes-compile\"";
 
 /// What rules need to know of a profile, on its way through tup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
