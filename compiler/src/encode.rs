@@ -7,11 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use lofty::picture::{Picture, PictureType};
 use rustix::fs::statvfs;
 use sha2::{Digest, Sha256};
 
 use crate::command::{Gain, Job};
 use crate::encoder::{self, Encode};
+use crate::header::Header;
 use crate::layout::{Place, UNFINISHED_PREFIX};
 use crate::loudness::Part;
 use crate::made_from::MadeFrom;
@@ -21,6 +23,7 @@ use crate::resolve::Track;
 use crate::source::{self, Kind};
 use crate::stamp::Stamp;
 use crate::tags::Tags;
+use crate::trim::Cut;
 use crate::{embedded, header, loudness, picture, replay_gain, write_tags};
 
 /// Runs a job that tup started: the output appears whole, then its stamp. Returns whether the output was there already,
@@ -35,27 +38,16 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
         .context("this folder is not in the collection")?;
     let collection = place.collection();
     let source = collection.join(folder).join(&job.source);
-    let kind = source::kind(&source)?;
-    let header = header::read(&source, kind)?;
-    let cut = job
-        .track
-        .trim
-        .map(|trim| trim.cut(header.rate, header.frames))
-        .transpose()?;
+    let mut opened = open(&collection, &source, &job.track)?;
     let outputs = place.layout.outputs(&place.profile);
     let output = match &job.output {
         Some(output) => output.clone(),
         None => Naming::Exact.of_source(folder, &job.source, &job.extension),
     };
-
-    let mut warnings = Vec::new();
-    let (mut tags, pictures) = tags_and_pictures(&collection, &source, kind, &job.track, &mut warnings)?;
-
     if let Some(gain) = &job.gain {
-        set_gains(place, folder, job, gain, &mut tags, &mut warnings)?;
+        set_gains(place, folder, job, gain, &mut opened.tags, &mut opened.warnings)?;
     }
-
-    let made_from = MadeFrom::new(job, &source, &tags, &pictures)?;
+    let made_from = MadeFrom::new(job, &source, &opened.tags, &opened.pictures)?;
     let path = outputs.join(&output);
     let finished = made_from.is_of(&path);
     if !finished {
@@ -72,12 +64,12 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
             program: job.program.as_deref().unwrap_or(&job.encoder),
             flags: &job.flags,
             source: &source,
-            header: &header,
-            cut,
+            header: &opened.header,
+            cut: opened.cut,
             output: &unfinished,
             serial: serial(&folder.join(&job.source)),
         })?;
-        write_tags::write(&job.format, &unfinished, &tags, &pictures)?;
+        write_tags::write(&job.format, &unfinished, &opened.tags, &opened.pictures)?;
         made_from.note_on(&unfinished)?;
         sync(&unfinished)?;
         let parent = path.parent().context("an output needs a folder")?;
@@ -89,12 +81,45 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
     }
 
     let (size, sha256) = digest(&path)?;
-    let stamp = serde_json::to_string(&Stamp::new(&output, size, sha256, warnings)).context("writing the stamp")?;
+    let stamp =
+        serde_json::to_string(&Stamp::new(&output, size, sha256, opened.warnings)).context("writing the stamp")?;
     let path = std::env::current_dir()
         .context("reading the current folder")?
         .join(names::stamp(&job.source));
     fs::write(&path, stamp + "\n").with_context(|| format!("writing stamp {}", path.display()))?;
     Ok(finished)
+}
+
+/// What is known about a track when its source has been opened.
+pub(crate) struct Opened {
+    header: Header,
+    cut: Option<Cut>,
+    /// All its tags.
+    pub(crate) tags: Tags,
+    /// All its pictures.
+    pub(crate) pictures: Vec<Picture>,
+    /// What a person should know about it.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Opens a track: whatever can be found wrong with it before it is encoded is found here.
+///
+/// # Errors
+/// A [`Refused`] or whatever went wrong.
+pub(crate) fn open(collection: &Path, source: &Path, track: &Track) -> Result<Opened> {
+    let kind = source::kind(source)?;
+    let header = header::read(source, kind)?;
+    let cut = track.trim.map(|trim| trim.cut(header.rate, header.frames));
+    let cut = cut.transpose()?;
+    let mut warnings = Vec::new();
+    let (tags, pictures) = tags_and_pictures(collection, source, kind, track, &mut warnings)?;
+    Ok(Opened {
+        header,
+        cut,
+        tags,
+        pictures,
+        warnings,
+    })
 }
 
 /// Bytes that stay free on the builds volume: a full one would stop tup, and with it every track.
@@ -122,7 +147,7 @@ fn tags_and_pictures(
     kind: Kind,
     track: &Track,
     warnings: &mut Vec<String>,
-) -> Result<(Tags, Vec<lofty::picture::Picture>)> {
+) -> Result<(Tags, Vec<Picture>)> {
     let brought = embedded::read(source, kind).unwrap_or_else(|error| {
         warnings.push(format!("the tags inside it cannot be read and are left out: {error:#}"));
         embedded::Embedded::default()
@@ -138,7 +163,7 @@ fn tags_and_pictures(
     for brought in brought.pictures {
         if !pictures
             .iter()
-            .any(|picture: &lofty::picture::Picture| picture.pic_type() == brought.pic_type())
+            .any(|picture: &Picture| picture.pic_type() == brought.pic_type())
         {
             pictures.push(brought);
         }
@@ -146,7 +171,7 @@ fn tags_and_pictures(
     if let Some(cover) = &track.cover
         && !pictures
             .iter()
-            .any(|picture| picture.pic_type() == lofty::picture::PictureType::CoverFront)
+            .any(|picture| picture.pic_type() == PictureType::CoverFront)
     {
         pictures.push(picture::read(collection, cover, picture::FRONT_COVER)?);
     }
