@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
+use crate::names::encode;
 use crate::reconcile::{Reconciled, visit};
-use crate::source_name::encode;
 
 /// The outputs of a profile.
 #[derive(Debug, Default, Serialize, Deserialize)]
