@@ -23,6 +23,10 @@ pub struct Job {
     pub profiles: BTreeMap<String, String>,
     /// The unprivileged user that tup and the encoders run as.
     pub user: String,
+    /// The shard that is built.
+    pub shard: u32,
+    /// How many shards there are.
+    pub shards: u32,
 }
 
 /// The folder of a builds volume at which the compiler sees the collection.
@@ -72,6 +76,10 @@ fn compile(job: Job, reporter: &Reporter, stop: &Stop) -> Result<compiler::Repor
         profiles: job.profiles,
         user: Some(job.user),
         jobs: None,
+        shard: (job.shards > 1).then_some(compiler::Shard {
+            number: job.shard,
+            of: job.shards,
+        }),
     };
     let began = Instant::now();
     let mut progress = |progress: &compiler::Progress| {

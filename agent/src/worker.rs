@@ -150,6 +150,8 @@ impl Attempt<'_> {
                 builds,
                 profiles,
                 user: self.settings.user.clone(),
+                shard: self.user_data.shard,
+                shards: plan.shards.len() as u32,
             };
             let built = build::run(job, &mut report, &self.reporter, self.stop).await;
             // A build that failed says in full what failed.

@@ -35,6 +35,17 @@ pub struct Build {
     pub user: Option<String>,
     /// How many tracks are encoded at once; none for one per processor.
     pub jobs: Option<usize>,
+    /// The shard of a divided collection that is seen; none for a whole collection.
+    pub shard: Option<Shard>,
+}
+
+/// A part of a collection: all its sidecars and some of its audio ([`contract::shard`]).
+#[derive(Debug, Clone)]
+pub struct Shard {
+    /// Its number, from 0.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
 }
 
 /// tup's rules for every folder: ask the compiler. Whatever the profile says stands in here, so that tup asks again when
@@ -82,6 +93,7 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         },
         layout,
         profiles,
+        shard: build.shard.as_ref(),
         stop,
         portable: Naming::Portable(survey.apart.clone()),
         report: Report::default(),
@@ -109,6 +121,7 @@ struct Run<'a> {
     layout: Layout,
     tup: Tup,
     profiles: Vec<Checked>,
+    shard: Option<&'a Shard>,
     stop: &'a AtomicBool,
     /// How profiles with portable names name their outputs.
     portable: Naming,
@@ -149,7 +162,7 @@ impl Run<'_> {
             let variant = self.layout.variant(&profile.name);
             self.make_folder(&variant)?;
             self.make_folder(&self.layout.outputs(&profile.name))?;
-            let config = tup_config(profile, version)?;
+            let config = tup_config(profile, version, self.shard)?;
             newest = newest.max(write_if_different(&variant.join("tup.config"), &config)?);
             reconcile::unfinished(&self.layout, &profile.name)?;
             if let Some(index) = Index::take(&self.layout, &profile.name)? {
@@ -311,16 +324,17 @@ impl Run<'_> {
     fn reconcile(&mut self, progress: &mut dyn FnMut(&Progress)) -> Result<usize> {
         self.state.phase = Phase::Comparing;
         progress(&self.state);
-        let (mut stale, mut warnings) = (0, Vec::new());
+        let (mut stale, mut warnings, mut about_sidecars) = (0, Vec::new(), BTreeSet::new());
         self.report.outputs.clear();
         for checked in &self.profiles {
             let name = &checked.profile.name;
             if !self.changed
                 && let Some(index) = self.indexes.get(name)
-                && let Some((number, warnings)) = index.found_in(&self.layout.outputs(name))?
+                && let Some(number) = index.found_in(&self.layout.outputs(name))?
             {
                 self.report.outputs.insert(name.clone(), number);
-                self.report.warnings.extend_from_slice(warnings);
+                warnings.extend_from_slice(&index.warnings);
+                about_sidecars.extend(index.about_sidecars.iter().cloned());
                 Index::put_back(&self.layout, name)?;
                 continue;
             }
@@ -338,9 +352,11 @@ impl Run<'_> {
             self.report.removed.extend(removed);
             self.report.outputs.insert(name.clone(), reconciled.good.len() as u64);
             warnings.extend(reconciled.warnings);
+            about_sidecars.extend(reconciled.about_sidecars);
         }
         if stale == 0 {
             self.report.warnings.extend(warnings);
+            self.report.warnings.extend(about_sidecars);
         }
         Ok(stale)
     }
@@ -387,8 +403,9 @@ fn counts<'a>(progress: &'a mut Progress, job: &str) -> Option<&'a mut Counts> {
 }
 
 /// What tup knows of a profile. tup reads a rule again when a value in it changes.
-fn tup_config(profile: &Profile, version: &str) -> Result<String> {
-    let settings = Settings::new(profile, version).to_argument()?;
+fn tup_config(profile: &Profile, version: &str, shard: Option<&Shard>) -> Result<String> {
+    let shard = shard.map(|shard| (shard.number, shard.of));
+    let settings = Settings::new(profile, version, shard).to_argument()?;
     Ok(format!(
         "CONFIG_COMPILER={}\nCONFIG_SETTINGS={settings}\n",
         encoded(env!("CARGO_PKG_VERSION"))

@@ -16,6 +16,9 @@ use crate::tags::Tags;
 /// bytes than before.
 const ENCODE_FORMAT: u32 = 1;
 
+/// The argument that is only passed on into the stamp.
+const WARNING: &str = "warning";
+
 /// Everything that decides an output's bytes, except the files that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Job {
@@ -76,10 +79,18 @@ impl Job {
                 }
             }
         }
-        for PictureFile { kind, path } in &self.track.pictures {
+        for PictureFile {
+            kind,
+            path,
+            description,
+        } in &self.track.pictures
+        {
             let mut value = OsString::from(format!("{kind}:"));
             value.push(path);
             add("picture", &value);
+            if !description.is_empty() {
+                add("description", description.as_ref());
+            }
         }
         if let Some(cover) = &self.track.cover {
             add("cover", cover.as_ref());
@@ -100,7 +111,18 @@ impl Job {
             add("output", output.as_ref());
         }
         add("source", &self.source);
+        for warning in &self.track.warnings {
+            add(WARNING, warning.as_ref());
+        }
         arguments
+    }
+
+    /// The arguments that decide the output's bytes.
+    pub(crate) fn of_output(&self) -> impl Iterator<Item = String> {
+        let is_warning = |argument: &String| argument.split_once('=').is_some_and(|(name, _)| name == WARNING);
+        self.to_arguments()
+            .into_iter()
+            .filter(move |argument| !is_warning(argument))
     }
 
     /// Reads what [`Job::to_arguments`] wrote.
@@ -112,6 +134,7 @@ impl Job {
             tags: Tags::default(),
             guesses: Tags::default(),
             pictures: Vec::new(),
+            warnings: Vec::new(),
             cover: None,
             trim: None,
         };
@@ -161,8 +184,15 @@ impl Job {
                     track.pictures.push(PictureFile {
                         kind,
                         path: OsStr::from_bytes(&path[1..]).into(),
+                        description: String::new(),
                     });
                 }
+                "description" => {
+                    let picture = track.pictures.last_mut();
+                    let picture = picture.with_context(|| format!("{argument:?} describes no picture"))?;
+                    picture.description = text()?;
+                }
+                WARNING => track.warnings.push(text()?),
                 "cover" => track.cover = Some(PathBuf::from(value)),
                 "trim" => track.trim = Some(text()?.parse()?),
                 "gain" if text()? == "track" => gain = Some(Gain::Track),
@@ -221,10 +251,19 @@ mod tests {
             track: Track {
                 tags: given,
                 guesses: tags(&[("ALBUM", "x")]),
-                pictures: vec![PictureFile {
-                    kind: 3,
-                    path: "a:b/ö.png".into(),
-                }],
+                pictures: vec![
+                    PictureFile {
+                        kind: 3,
+                        path: "a:b/ö.png".into(),
+                        description: String::new(),
+                    },
+                    PictureFile {
+                        kind: 4,
+                        path: "b.png".into(),
+                        description: "\"b\" = $x".to_owned(),
+                    },
+                ],
+                warnings: vec!["a/b, line 1: odd".to_owned()],
                 cover: Some("a/cover.jpg".into()),
                 trim: Some("20000000:256500000".parse().unwrap()),
             },

@@ -81,8 +81,9 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
     }
 
     let (size, sha256) = digest(&path)?;
-    let stamp =
-        serde_json::to_string(&Stamp::new(&output, size, sha256, opened.warnings)).context("writing the stamp")?;
+    let mut stamp = Stamp::new(&output, size, sha256, opened.warnings);
+    stamp.about_sidecars.clone_from(&job.track.warnings);
+    let stamp = serde_json::to_string(&stamp).context("writing the stamp")?;
     let path = std::env::current_dir()
         .context("reading the current folder")?
         .join(names::stamp(&job.source));
@@ -158,7 +159,11 @@ fn tags_and_pictures(
 
     let mut pictures = Vec::new();
     for file in &track.pictures {
-        pictures.push(picture::read(collection, &file.path, file.kind)?);
+        let mut picture = picture::read(collection, &file.path, file.kind)?;
+        if !file.description.is_empty() {
+            picture.set_description(Some(file.description.clone()));
+        }
+        pictures.push(picture);
     }
     for brought in brought.pictures {
         if !pictures

@@ -3,7 +3,7 @@
 //! An index is good for one build: it is put aside at the beginning, and only an end that has looked at everything puts
 //! one back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,9 @@ pub(crate) struct Index {
     /// Path below the profile's outputs, encoded -> size.
     outputs: BTreeMap<String, u64>,
     /// What their stamps warn of.
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+    /// What their stamps warn of about sidecars, which many tracks may share.
+    pub(crate) about_sidecars: BTreeSet<String>,
 }
 
 impl Index {
@@ -31,6 +33,7 @@ impl Index {
         Index {
             outputs: outputs.collect(),
             warnings: reconciled.warnings.clone(),
+            about_sidecars: reconciled.about_sidecars.clone(),
         }
     }
 
@@ -59,8 +62,8 @@ impl Index {
         fs::rename(&aside, &path).with_context(writing)
     }
 
-    /// Number of outputs and warnings, if exactly these outputs are there, each of its size.
-    pub(crate) fn found_in(&self, outputs: &Path) -> Result<Option<(u64, &[String])>> {
+    /// Number of outputs, if exactly these outputs are there, each of its size.
+    pub(crate) fn found_in(&self, outputs: &Path) -> Result<Option<u64>> {
         let (mut found, mut same) = (0, true);
         visit(outputs, &mut |path| {
             let below = path.strip_prefix(outputs).context("an output outside of its profile")?;
@@ -69,7 +72,7 @@ impl Index {
             found += 1;
             Ok(())
         })?;
-        Ok((same && found == self.outputs.len() as u64).then_some((found, &self.warnings)))
+        Ok((same && found == self.outputs.len() as u64).then_some(found))
     }
 }
 
@@ -98,10 +101,8 @@ mod tests {
         Index::of(&found).keep(&layout, "p").unwrap();
 
         let index = Index::take(&layout, "p").unwrap().unwrap();
-        assert_eq!(
-            index.found_in(&outputs).unwrap(),
-            Some((1, ["odd".to_owned()].as_slice()))
-        );
+        assert_eq!(index.found_in(&outputs).unwrap(), Some(1));
+        assert_eq!(index.warnings, ["odd"]);
         assert!(Index::take(&layout, "p").unwrap().is_none());
         Index::put_back(&layout, "p").unwrap();
         assert!(Index::take(&layout, "p").unwrap().is_some());

@@ -43,6 +43,6 @@ mod tup;
 pub mod view;
 mod write_tags;
 
-pub use build::{Build, build};
+pub use build::{Build, Shard, build};
 pub use encoder::versions;
 pub use report::{Counts, Failure, Outcome, Phase, Progress, Report, Versions};

@@ -34,7 +34,7 @@ impl MadeFrom {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         };
-        for argument in job.to_arguments() {
+        for argument in job.of_output() {
             add(argument.as_bytes());
         }
         let file = fs::metadata(source).with_context(|| format!("looking at {}", source.display()))?;

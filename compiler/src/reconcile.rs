@@ -26,6 +26,8 @@ pub(crate) struct Reconciled {
     pub(crate) in_the_way: usize,
     /// What stamps warn of.
     pub(crate) warnings: Vec<String>,
+    /// What stamps warn of about sidecars, which many tracks may share.
+    pub(crate) about_sidecars: BTreeSet<String>,
 }
 
 /// Makes outputs and stamps of a profile agree. `failed` are the outputs of the tracks that failed in this build.
@@ -48,6 +50,7 @@ pub(crate) fn profile(layout: &Layout, profile: &str, failed: &BTreeSet<PathBuf>
                     .iter()
                     .map(|warning| format!("{profile}/{}: {warning}", output.display()));
                 reconciled.warnings.extend(warnings);
+                reconciled.about_sidecars.extend(stamp.about_sidecars);
                 reconciled.good.insert(output, stamp.size);
             }
             unusable => {

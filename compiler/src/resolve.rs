@@ -8,10 +8,10 @@ use anyhow::Result;
 
 use crate::names::Naming;
 use crate::refused::Refused;
-use crate::sidecar::{self, PictureFile, Sidecar};
+use crate::sidecar::{self, MANIFEST, Manifest, PictureFile, Sidecar};
 use crate::tags::Tags;
 use crate::trim::Trim;
-use crate::{cover, file_name, source};
+use crate::{cover, file_name, picture, source};
 
 /// A folder of the collection as its reader sees it.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Folder<'a> {
     pub(crate) folders: &'a BTreeSet<OsString>,
     /// The names in the folder above it, files or not.
     pub(crate) names_above: &'a BTreeSet<OsString>,
+    /// Its audio is here, and not on another shard.
+    pub(crate) whole: bool,
 }
 
 /// A track to encode.
@@ -37,6 +39,8 @@ pub(crate) struct Track {
     pub(crate) guesses: Tags,
     /// Pictures that sidecars give.
     pub(crate) pictures: Vec<PictureFile>,
+    /// What a person should know about its sidecars; each names its file.
+    pub(crate) warnings: Vec<String>,
     /// A cover for a source that brings no front cover of its own; path below the collection.
     pub(crate) cover: Option<PathBuf>,
     /// The part of the source that is the track; none for all of it.
@@ -50,22 +54,32 @@ pub(crate) fn tracks(
     extension: &str,
     naming: &Naming,
 ) -> BTreeMap<OsString, Result<Track, Refused>> {
+    let manifest = sidecar::manifest(folder.collection, folder.path, folder.names);
+    let mut tracks = missing(folder, manifest.as_ref().ok().and_then(Option::as_ref));
     let sources: Vec<_> = folder
         .names
         .iter()
         .filter_map(|name| Some((name, source::of(name)?)))
         .collect();
     if sources.is_empty() {
-        return BTreeMap::new();
+        return tracks;
     }
     let about_folder = sidecar::of_folder(folder.collection, folder.path);
-    let mut tracks = BTreeMap::new();
     let mut outputs: BTreeMap<PathBuf, Vec<&OsString>> = BTreeMap::new();
     for (name, (base, _)) in sources {
+        let in_manifest = match &manifest {
+            Ok(None) => Ok(Sidecar::default()),
+            Ok(Some(manifest)) => match name.to_str().and_then(|name| manifest.get(name)) {
+                Some(said) => said.clone(),
+                // It is no track: only those that a manifest names are.
+                None => continue,
+            },
+            Err(error) => Err(refused(error)),
+        };
         match about_folder
             .as_ref()
             .map_err(refused)
-            .and_then(|above| track(folder, above, base))
+            .and_then(|above| track(folder, &in_manifest?, above, base))
         {
             Ok(None) => continue,
             Ok(Some(track)) => tracks.insert(name.clone(), Ok(track)),
@@ -99,7 +113,27 @@ pub(crate) fn tracks(
     tracks
 }
 
-fn track(folder: &Folder<'_>, above: &Sidecar, base: &OsStr) -> Result<Option<Track>, Refused> {
+/// The files that a manifest names and that are no source, or not there.
+fn missing(folder: &Folder<'_>, manifest: Option<&Manifest>) -> BTreeMap<OsString, Result<Track, Refused>> {
+    let missing = |name: &&String| {
+        folder.whole && (source::of(name.as_ref()).is_none() || !folder.names.contains(OsStr::new(name)))
+    };
+    let names = manifest.into_iter().flat_map(BTreeMap::keys).filter(missing);
+    names
+        .map(|name| {
+            let what = if folder.names.contains(OsStr::new(name)) {
+                "it is no audio"
+            } else {
+                "there is no such file"
+            };
+            let reason = format!("{MANIFEST} names it, and {what}");
+            let remedy = format!("add it, correct its name, or take it out of {MANIFEST}");
+            (name.into(), Err(Refused::new(reason, remedy)))
+        })
+        .collect()
+}
+
+fn track(folder: &Folder<'_>, in_manifest: &Sidecar, above: &Sidecar, base: &OsStr) -> Result<Option<Track>, Refused> {
     let named = file_name::read(base);
     let own = sidecar::of_track(
         folder.collection,
@@ -108,17 +142,37 @@ fn track(folder: &Folder<'_>, above: &Sidecar, base: &OsStr) -> Result<Option<Tr
         named.number.as_deref(),
         folder.names,
     );
-    let said = sidecar::merge(own.map_err(|error| refused(&error))?, above);
+    let own = sidecar::merge(own.map_err(|error| refused(&error))?, in_manifest);
+    let mut said = sidecar::merge(own, above);
     if said.encode == Some(false) {
         return Ok(None);
     }
+    said.warnings
+        .extend(other_number(folder, in_manifest, base, named.number.as_deref()));
+    let no_cover = said.pictures.no_others || said.pictures.has(picture::FRONT_COVER);
     Ok(Some(Track {
         guesses: file_name::tags(&named, folder.path),
-        cover: if said.pictures.is_some() { None } else { cover(folder) },
+        cover: if no_cover { None } else { cover(folder) },
         tags: said.tags,
-        pictures: said.pictures.unwrap_or_default(),
-        trim: None,
+        pictures: said.pictures.files,
+        warnings: said.warnings,
+        trim: said.trim,
     }))
+}
+
+/// The warning of a track number in the manifest that is not the one in the file's name.
+fn other_number(folder: &Folder<'_>, in_manifest: &Sidecar, base: &OsStr, named: Option<&str>) -> Option<String> {
+    let (given, named) = (in_manifest.tags.get("TRACKNUMBER").first()?, named?);
+    let number = given.split('/').next().unwrap_or(given).trim();
+    let equal = number.trim_start_matches('0') == named.trim_start_matches('0');
+    (!equal).then(|| {
+        let manifest = folder.path.join(MANIFEST);
+        let base = base.to_string_lossy();
+        format!(
+            "{}: the track number of {base} is {given} there and {named} in its name",
+            manifest.display()
+        )
+    })
 }
 
 /// The cover of the folder, or of the album above it if the folder is one of its discs.
@@ -148,6 +202,7 @@ mod tests {
             names: &set(names),
             folders: &set(&["y.opus.d", "z.opus"]),
             names_above: &set(above),
+            whole: true,
         };
         tracks(&folder, "opus", &Naming::Exact)
     }

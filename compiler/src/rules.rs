@@ -13,6 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use contract::profile::{Names, Profile, ReplayGain};
+use contract::shard;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Gain, Job};
@@ -50,11 +51,14 @@ pub(crate) struct Settings {
     /// Outputs have portable names.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) portable: bool,
+    /// The shard that is compiled, and how many there are; none for a whole collection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<(u32, u32)>,
 }
 
 impl Settings {
-    /// The settings of a profile whose encoder says this of itself.
-    pub(crate) fn new(profile: &Profile, version: &str) -> Settings {
+    /// The settings of a profile whose encoder says this of itself, for a shard or the whole collection.
+    pub(crate) fn new(profile: &Profile, version: &str, shard: Option<(u32, u32)>) -> Settings {
         Settings {
             encoder: profile.encoder.name.to_owned(),
             version: version.to_owned(),
@@ -64,7 +68,14 @@ impl Settings {
             extension: profile.format.extension.to_owned(),
             replay_gain: profile.replay_gain,
             portable: profile.names == Names::Portable,
+            shard,
         }
+    }
+
+    /// Whether the audio of this folder (below the collection) is here, and not on another shard.
+    fn has_audio_of(&self, folder: &Path) -> bool {
+        self.shard
+            .is_none_or(|(shard, shards)| shard::of_audio(&folder.join("x").to_string_lossy(), shards) == shard)
     }
 
     /// The settings as one argument, made of characters that mean nothing to tup and to a shell.
@@ -103,6 +114,7 @@ pub(crate) fn of_this_folder(settings: &Settings) -> Result<String> {
         names: &names,
         folders: &folders,
         names_above: &names_above,
+        whole: settings.has_audio_of(path),
     };
     Ok(of_folder(&folder, &place.profile, settings, &naming(&place, settings)?))
 }
@@ -218,6 +230,7 @@ mod tests {
             extension: "flac".to_owned(),
             replay_gain: None,
             portable: false,
+            shard: None,
         }
     }
 
@@ -229,6 +242,7 @@ mod tests {
             names: &names,
             folders: &BTreeSet::new(),
             names_above: &BTreeSet::new(),
+            whole: true,
         };
         of_folder(&folder, "home", &settings(), &Naming::Exact)
     }

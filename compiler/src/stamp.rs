@@ -19,6 +19,9 @@ pub(crate) struct Stamp {
     pub(crate) sha256: String,
     /// What a person should know about this track.
     pub(crate) warnings: Vec<String>,
+    /// What a person should know about its sidecars; each names its file, and may stand in other stamps too.
+    #[serde(default)]
+    pub(crate) about_sidecars: Vec<String>,
 }
 
 impl Stamp {
@@ -29,6 +32,7 @@ impl Stamp {
             size,
             sha256,
             warnings,
+            about_sidecars: Vec::new(),
         }
     }
 

@@ -50,6 +50,7 @@ impl Standalone {
             profiles,
             user: self.user.clone(),
             jobs: self.jobs,
+            shard: None,
         };
         let mut terminal = Terminal::new();
         let report = build(&wanted, &mut |progress| terminal.show(progress), &stop);

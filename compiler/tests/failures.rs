@@ -250,6 +250,7 @@ fn names_that_tup_would_obey_stop_a_build_that_sees_them() {
         profiles: [("home".to_owned(), "CONFIG_ENCODER=flac".to_owned())].into(),
         user: None,
         jobs: None,
+        shard: None,
     };
     let error = compiler::build(&build, &mut |_| {}, &false.into())
         .unwrap_err()

@@ -2,19 +2,30 @@
 //!
 //! One file per kind of sidecar. Each kind turns its file into a [`Sidecar`]; nearer ones win, setting by setting.
 
+mod mustup_manifest;
+mod mustup_metadata;
 mod options;
 mod tags_vc;
+pub(crate) mod yaml;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::refused::Refused;
 use crate::tags::Tags;
+use crate::trim::Trim;
+pub(crate) use mustup_manifest::{Manifest, NAME as MANIFEST};
+
+/// The largest sidecar, in bytes: far more than a command can hold.
+const LARGEST: u64 = 1 << 20;
+
+/// The highest picture type of ID3. Source: ID3v2.4 frames, 4.14.
+const LAST_PICTURE_TYPE: u8 = 20;
 
 /// A picture that a sidecar asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +34,33 @@ pub(crate) struct PictureFile {
     pub(crate) kind: u8,
     /// Path below the collection.
     pub(crate) path: PathBuf,
+    /// What it shows, in words; may be empty.
+    pub(crate) description: String,
+}
+
+/// The pictures that sidecars ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Pictures {
+    /// The nearest first.
+    pub(crate) files: Vec<PictureFile>,
+    /// These are all: what is said farther away does not count, and no cover is looked for.
+    pub(crate) no_others: bool,
+}
+
+impl Pictures {
+    /// Whether one of this type is asked for.
+    pub(crate) fn has(&self, kind: u8) -> bool {
+        self.files.iter().any(|file| file.kind == kind)
+    }
+
+    /// Takes over types that are not here.
+    fn fill_from(&mut self, farther: &Pictures) {
+        if !self.no_others {
+            let others = farther.files.iter().filter(|file| !self.has(file.kind));
+            self.files.extend(others.cloned().collect::<Vec<_>>());
+            self.no_others = farther.no_others;
+        }
+    }
 }
 
 /// What sidecars say. None: nothing was said.
@@ -33,7 +71,11 @@ pub(crate) struct Sidecar {
     /// Whether the track is to be encoded.
     pub(crate) encode: Option<bool>,
     /// The pictures.
-    pub(crate) pictures: Option<Vec<PictureFile>>,
+    pub(crate) pictures: Pictures,
+    /// The part of the source that is the track.
+    pub(crate) trim: Option<Trim>,
+    /// What a person should know about the sidecars themselves; each names its file.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Sidecar {
@@ -41,9 +83,9 @@ impl Sidecar {
     fn fill_from(&mut self, farther: &Sidecar) {
         self.tags.fill_from(&farther.tags);
         self.encode = self.encode.or(farther.encode);
-        if self.pictures.is_none() {
-            self.pictures.clone_from(&farther.pictures);
-        }
+        self.pictures.fill_from(&farther.pictures);
+        self.trim = self.trim.or(farther.trim);
+        self.warnings.extend(farther.warnings.iter().cloned());
     }
 }
 
@@ -62,8 +104,34 @@ pub(crate) fn of_folder(collection: &Path, folder: &Path) -> Result<Sidecar> {
         if let Some(text) = read(collection, &options)? {
             said.fill_from(&options::parse(&text, folder).map_err(|refused| within(&options, refused))?);
         }
+        let metadata = folder.join(mustup_metadata::NAME);
+        if let Some(text) = read(collection, &metadata)? {
+            said.fill_from(&named(&metadata, mustup_metadata::parse(&text, folder))?);
+        }
     }
     Ok(said)
+}
+
+/// What the manifest of a folder says about each of its files, by name; none if there is no manifest. `names` is what
+/// lies in the folder.
+///
+/// # Errors
+/// As [`of_folder`], if it is about the whole manifest; what is about one file stands in its place.
+pub(crate) fn manifest(collection: &Path, folder: &Path, names: &BTreeSet<OsString>) -> Result<Option<Manifest>> {
+    let path = folder.join(MANIFEST);
+    if !names.contains(OsStr::new(MANIFEST)) {
+        return Ok(None);
+    }
+    let Some(text) = read(collection, &path)? else {
+        return Ok(None);
+    };
+    let manifest = mustup_manifest::parse(&text, folder).map_err(|refused| within(&path, refused))?;
+    Ok(Some(
+        manifest
+            .into_iter()
+            .map(|(name, said)| (name, named(&path, said)))
+            .collect(),
+    ))
 }
 
 /// What the track's own sidecars say. `base` is the track's name without its extension, `number` the track number in
@@ -116,11 +184,18 @@ pub(crate) fn merge(mut nearer: Sidecar, farther: &Sidecar) -> Sidecar {
 
 /// The text of a sidecar; none if it does not exist.
 fn read(collection: &Path, path: &Path) -> Result<Option<String>> {
-    let bytes = match fs::read(collection.join(path)) {
-        Ok(bytes) => bytes,
+    let reading = || format!("reading {}", path.display());
+    let file = match File::open(collection.join(path)) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        Err(error) => return Err(error).with_context(reading),
     };
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes).with_context(reading)?;
+    if bytes.len() as u64 > LARGEST {
+        let reason = format!("{} is larger than {} MiB", path.display(), LARGEST >> 20);
+        return Err(Refused::new(reason, "shorten it").into());
+    }
     let text = String::from_utf8(bytes)
         .map_err(|_| Refused::new(format!("{} is not UTF-8", path.display()), "save it as UTF-8"))?;
     // Editors of another system begin UTF-8 with a byte order mark.
@@ -131,8 +206,33 @@ fn within(path: &Path, refused: Refused) -> Refused {
     Refused::new(format!("{}, {}", path.display(), refused.reason), refused.remedy)
 }
 
+/// What a sidecar says, with its name in whatever is said about itself.
+fn named(path: &Path, said: Result<Sidecar, Refused>) -> Result<Sidecar, Refused> {
+    let mut said = said.map_err(|refused| within(path, refused))?;
+    for warning in &mut said.warnings {
+        *warning = format!("{}, {warning}", path.display());
+    }
+    Ok(said)
+}
+
+/// The path without `.` and `..`; none if it leaves the collection.
+fn below_root(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => clean.pop().then_some(())?,
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(clean)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn collection(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -160,8 +260,10 @@ mod tests {
         let picture = PictureFile {
             kind: 3,
             path: "ccr/bayou/picture-03.jpeg".into(),
+            description: String::new(),
         };
-        assert_eq!(said.pictures, Some(vec![picture]));
+        assert_eq!(said.pictures.files, [picture]);
+        assert!(said.pictures.no_others);
     }
 
     #[test]

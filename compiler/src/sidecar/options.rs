@@ -2,13 +2,10 @@
 //!
 //! Known are `encode` and `apic`. Options of other tools may stand beside them and mean nothing here.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use super::{PictureFile, Sidecar};
+use super::{LAST_PICTURE_TYPE, PictureFile, Pictures, Sidecar, below_root};
 use crate::refused::Refused;
-
-/// The highest picture type of ID3. Source: ID3v2.4 frames, 4.14.
-const LAST_PICTURE_TYPE: u8 = 20;
 
 /// Reads the text of a `vibes.txt` that lies in `folder` (below the collection).
 pub(super) fn parse(text: &str, folder: &Path) -> Result<Sidecar, Refused> {
@@ -22,7 +19,10 @@ pub(super) fn parse(text: &str, folder: &Path) -> Result<Sidecar, Refused> {
             _ => {
                 if let Some(value) = line.strip_prefix("apic=") {
                     let pictures = pictures(value, folder);
-                    said.pictures = Some(pictures.map_err(|(reason, remedy)| at(reason, remedy))?);
+                    said.pictures = Pictures {
+                        files: pictures.map_err(|(reason, remedy)| at(reason, remedy))?,
+                        no_others: true,
+                    };
                 } else if line.starts_with("encode=") {
                     return Err(at(format!("{line:?} has no meaning"), "write encode+ or encode-"));
                 }
@@ -66,31 +66,23 @@ fn picture(one: &str, folder: &Path) -> Result<PictureFile, (String, &'static st
             "name a folder within it",
         )
     })?;
-    Ok(PictureFile { kind, path })
-}
-
-/// The path without `.` and `..`; none if it leaves the collection.
-fn below_root(path: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::CurDir => {}
-            Component::ParentDir => clean.pop().then_some(())?,
-            Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(clean)
+    Ok(PictureFile {
+        kind,
+        path,
+        description: String::new(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
     fn pictures_are_found_relative_to_their_sidecar() {
         let said = parse("apic=3:jpeg:..;4:png;6:jpg:scans\nother=5\n", Path::new("a/b")).unwrap();
-        let paths: Vec<_> = said.pictures.unwrap().into_iter().map(|p| (p.kind, p.path)).collect();
+        let paths: Vec<_> = said.pictures.files.into_iter().map(|p| (p.kind, p.path)).collect();
         let expected = [
             (3, "a/picture-03.jpeg"),
             (4, "a/b/picture-04.png"),
