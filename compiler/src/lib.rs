@@ -8,6 +8,7 @@
 //! read and what is refused stands at the head of each module.
 
 mod build;
+pub mod check;
 mod command;
 mod cover;
 mod embedded;

@@ -40,6 +40,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say everything that is wrong with a collection or missing in it, without building it. Exits with 1 if something
+    /// would fail.
+    Check {
+        /// The collection.
+        dir: PathBuf,
+        /// A folder with one file NAME.config per profile: checked too.
+        #[arg(long)]
+        profiles: Option<PathBuf>,
+        /// Print what was found as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the versions of this compiler and of the encoders, as JSON.
     Versions,
     /// Print the rules of a folder (run by tup).
@@ -89,6 +101,12 @@ fn run(command: Command) -> Result<ExitCode> {
             out,
             user,
             jobs,
+            json,
+        }
+        .run(),
+        Command::Check { dir, profiles, json } => compiler::check::Check {
+            collection: dir,
+            profiles,
             json,
         }
         .run(),

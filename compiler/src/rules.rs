@@ -4,7 +4,7 @@
 //! stamp as its only output. Whatever is wrong with a track becomes a rule that fails with the reason: tup would
 //! give up the whole tree for one rule that it cannot read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
@@ -133,6 +133,25 @@ fn naming(place: &Place, settings: &Settings) -> Result<Naming> {
 /// The rules of a folder.
 pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings, naming: &Naming) -> String {
     let mut rules = String::new();
+    for (source, job) in jobs(folder, settings, naming) {
+        let command = match job {
+            Ok((_, arguments)) => format!("encode {arguments}"),
+            Err(refused) => refuse(&source, &refused),
+        };
+        let name = encode(Path::new(profile).join(folder.path).join(&source));
+        let stamp = names::stamp(&source);
+        writeln!(rules, ": |> ^ {NAME_PREFIX}{name}^ {PROGRAM} {command} |> {stamp}")
+            .expect("writing to a string cannot fail");
+    }
+    rules
+}
+
+/// The jobs of a folder by their source, with their arguments; those that cannot be built, with the reason.
+pub(crate) fn jobs(
+    folder: &Folder<'_>,
+    settings: &Settings,
+    naming: &Naming,
+) -> BTreeMap<OsString, Result<(Job, String), Refused>> {
     let tracks = resolve::tracks(folder, &settings.extension, naming);
     let gain = settings.replay_gain.map(|wished| match wished {
         ReplayGain::Track => Gain::Track,
@@ -146,8 +165,9 @@ pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings,
             Gain::Album(parts.collect())
         }
     });
+    let mut jobs = BTreeMap::new();
     for (source, track) in tracks {
-        let arguments = track.map(|track| {
+        let job = track.and_then(|track| {
             let job = Job {
                 encoder: settings.encoder.clone(),
                 version: settings.version.clone(),
@@ -160,25 +180,18 @@ pub(crate) fn of_folder(folder: &Folder<'_>, profile: &str, settings: &Settings,
                 source: source.clone(),
                 track,
             };
-            job.to_arguments().join(" ")
+            let arguments = job.to_arguments().join(" ");
+            match arguments.len() {
+                ..=LONGEST_COMMAND => Ok((job, arguments)),
+                length => Err(Refused::new(
+                    format!("its tags take {length} bytes in a command, and {LONGEST_COMMAND} is the limit"),
+                    "shorten the tags in its sidecars",
+                )),
+            }
         });
-        let arguments = arguments.and_then(|arguments| match arguments.len() {
-            ..=LONGEST_COMMAND => Ok(arguments),
-            length => Err(Refused::new(
-                format!("its tags take {length} bytes in a command, and {LONGEST_COMMAND} is the limit"),
-                "shorten the tags in its sidecars",
-            )),
-        });
-        let command = match arguments {
-            Ok(arguments) => format!("encode {arguments}"),
-            Err(refused) => refuse(&source, &refused),
-        };
-        let name = encode(Path::new(profile).join(folder.path).join(&source));
-        let stamp = names::stamp(&source);
-        writeln!(rules, ": |> ^ {NAME_PREFIX}{name}^ {PROGRAM} {command} |> {stamp}")
-            .expect("writing to a string cannot fail");
+        jobs.insert(source, job);
     }
-    rules
+    jobs
 }
 
 /// What the name of a rule begins with; the rest is `PROFILE/SOURCE`, encoded.
