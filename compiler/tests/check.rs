@@ -102,6 +102,7 @@ fn what_fails_in_a_build_is_found_with_the_same_words() {
     world.write("twice/a.aiff", tone(2));
     world.write("folder/x.wav", tone(1));
     world.write("folder/x.flac/01.wav", tone(1));
+    world.write("yaml/mustup-manifest.yaml", "gone.wave:\n  metadata: {}\n");
     world.write("long/01.wav", tone(3));
     world.write("long/01.tags.vc", format!("LYRICS={}\n", "la ".repeat(20_000)));
 
@@ -114,7 +115,7 @@ fn what_fails_in_a_build_is_found_with_the_same_words() {
         .collect();
     let built = world.build();
     assert_eq!(found, built.failures());
-    assert_eq!(found.len(), 9, "{found:?}");
+    assert_eq!(found.len(), 10, "{found:?}");
     assert_eq!(
         found["sidecar/02.wav"],
         "sidecar/tags.vc, line 2: \"nonsense\" has no '='"

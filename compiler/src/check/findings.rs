@@ -33,7 +33,9 @@ pub(crate) enum About {
     Track,
     /// A name that a build leaves out.
     LeftOut,
-    /// What a build would say about a track.
+    /// What a build would say about sidecars.
+    Sidecar,
+    /// What a build would say about a source.
     Source,
     /// Tags that nobody gives.
     Tags,
@@ -47,7 +49,7 @@ impl About {
     fn severity(self) -> Severity {
         match self {
             About::Profile | About::Folder | About::Track => Severity::Failure,
-            About::LeftOut | About::Source | About::Tags | About::Cover => Severity::Warning,
+            About::LeftOut | About::Sidecar | About::Source | About::Tags | About::Cover => Severity::Warning,
             About::Guesses => Severity::Hint,
         }
     }
@@ -58,7 +60,8 @@ impl About {
             About::Folder => "Folders that cannot be read",
             About::Track => "Tracks that would fail",
             About::LeftOut => "Left out",
-            About::Source => "Would be built, but",
+            About::Sidecar => "Sidecars that say something odd",
+            About::Source => "Sources with something odd inside",
             About::Tags => "Tags that nobody gives",
             About::Cover => "Without a picture",
             About::Guesses => "Tags taken from the names of files and folders",

@@ -77,7 +77,7 @@ impl Check {
             .iter()
             .map(|Checked { profile, version }| Wanted {
                 name: profile.name.clone(),
-                settings: Settings::new(profile, version),
+                settings: Settings::new(profile, version, None),
                 naming: match profile.names {
                     Names::Portable => Naming::Portable(apart.clone()),
                     Names::Exact => Naming::Exact,
@@ -202,6 +202,7 @@ impl Check {
             names: &listed.names,
             folders: &listed.folders,
             names_above: listed.above.map_or(&nothing, |above| &folders[above].names),
+            whole: true,
         };
         let place = |name: &OsString| listed.path.join(name).display().to_string();
         let mut seen = BTreeSet::new();
@@ -258,6 +259,14 @@ impl Check {
             ..track
         };
         let opened = encode::open(folder.collection, &folder.collection.join(&below), &said)?;
+        for warning in said.warnings {
+            findings.add(
+                About::Sidecar,
+                warning,
+                "correct it, or leave it as it is",
+                place.clone(),
+            );
+        }
         for warning in opened.warnings {
             findings.add(About::Source, warning, "embed them anew", place.clone());
         }
