@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 use crate::loudness::Part;
 use crate::names::{decode, encode as encoded};
@@ -98,6 +98,9 @@ impl Job {
         if let Some(trim) = self.track.trim {
             add("trim", trim.to_string().as_ref());
         }
+        if let Some(raw) = self.track.raw {
+            add("raw", raw.to_string().as_ref());
+        }
         match &self.gain {
             None => {}
             Some(Gain::Track) => add("gain", "track".as_ref()),
@@ -137,6 +140,7 @@ impl Job {
             warnings: Vec::new(),
             cover: None,
             trim: None,
+            raw: None,
         };
         let (mut encoder, mut version, mut program, mut format, mut extension, mut output, mut source) =
             (None, None, None, None, None, None, None);
@@ -195,6 +199,7 @@ impl Job {
                 WARNING => track.warnings.push(text()?),
                 "cover" => track.cover = Some(PathBuf::from(value)),
                 "trim" => track.trim = Some(text()?.parse()?),
+                "raw" => track.raw = Some(text()?.parse().map_err(Error::msg)?),
                 "gain" if text()? == "track" => gain = Some(Gain::Track),
                 "album" => match &mut gain {
                     Some(Gain::Album(parts)) => parts.push(Part::from_text(&value)?),
@@ -240,10 +245,17 @@ mod tests {
                 Part {
                     source: "a:1 b".into(),
                     trim: None,
+                    raw: None,
                 },
                 Part {
                     source: "-\u{fc}.wav".into(),
                     trim: Some("5:10".parse().unwrap()),
+                    raw: None,
+                },
+                Part {
+                    source: "a.raw".into(),
+                    trim: None,
+                    raw: Some("u8 8000 1".parse().unwrap()),
                 },
             ])),
             output: Some("a/－ x.flac".into()),
@@ -266,6 +278,7 @@ mod tests {
                 warnings: vec!["a/b, line 1: odd".to_owned()],
                 cover: Some("a/cover.jpg".into()),
                 trim: Some("20000000:256500000".parse().unwrap()),
+                raw: Some("s16le 44100 2".parse().unwrap()),
             },
         };
         let arguments = job.to_arguments();

@@ -1,10 +1,10 @@
 //! Tags and pictures that a source brings with it.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Cursor};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lofty::config::ParseOptions;
 use lofty::file::AudioFile;
 use lofty::flac::FlacFile;
@@ -16,6 +16,8 @@ use lofty::ogg::tag::VorbisComments;
 use lofty::picture::Picture;
 use lofty::tag::{SplitTag, Tag};
 
+use crate::header::{Form, Header};
+use crate::ogg_flac;
 use crate::source::Kind;
 use crate::tags::{Tags, is_name};
 
@@ -32,21 +34,20 @@ pub(crate) struct Embedded {
 ///
 /// # Errors
 /// The file cannot be opened, or its tags make no sense.
-pub(crate) fn read(source: &Path, kind: Kind) -> Result<Embedded> {
+pub(crate) fn read(source: &Path, kind: Kind, header: &Header) -> Result<Embedded> {
     let file = File::open(source).with_context(|| format!("opening {}", source.display()))?;
     let mut reader = BufReader::new(file);
     let options = ParseOptions::new().read_properties(false);
     let mut embedded = Embedded::default();
     match kind {
-        Kind::Flac => {
-            let file = FlacFile::read_from(&mut reader, options)?;
-            if let Some(comments) = file.vorbis_comments() {
-                embedded.add_comments(comments);
-            }
-            embedded
-                .pictures
-                .extend(file.pictures().iter().map(|(picture, _)| picture.clone()));
+        Kind::Flac => embedded.add_flac(&FlacFile::read_from(&mut reader, options)?),
+        Kind::OggFlac => {
+            let mut metadata = Cursor::new(ogg_flac::metadata(&mut reader)?);
+            embedded.add_flac(&FlacFile::read_from(&mut metadata, options)?);
         }
+        Kind::Raw => {}
+        // Nothing writes tags into WAVE of such lengths.
+        Kind::Wave if header.form == Form::Rf64 => {}
         Kind::Wave => {
             let mut file = WavFile::read_from(&mut reader, options)?;
             embedded.add_id3(file.remove_id3v2());
@@ -57,12 +58,19 @@ pub(crate) fn read(source: &Path, kind: Kind) -> Result<Embedded> {
             embedded.add_id3(file.remove_id3v2());
             embedded.add_tag(file.remove_text_chunks().map(Tag::from));
         }
-        Kind::OggFlac => bail!("FLAC in Ogg is not read yet"),
     }
     Ok(embedded)
 }
 
 impl Embedded {
+    fn add_flac(&mut self, file: &FlacFile) {
+        if let Some(comments) = file.vorbis_comments() {
+            self.add_comments(comments);
+        }
+        self.pictures
+            .extend(file.pictures().iter().map(|(picture, _)| picture.clone()));
+    }
+
     /// Takes over comments whose names are not here yet.
     fn add_comments(&mut self, comments: &VorbisComments) {
         let mut tags = Tags::default();

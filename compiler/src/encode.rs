@@ -20,7 +20,7 @@ use crate::made_from::MadeFrom;
 use crate::names::{self, Naming};
 use crate::refused::Refused;
 use crate::resolve::Track;
-use crate::source::{self, Kind};
+use crate::source::Kind;
 use crate::stamp::Stamp;
 use crate::tags::Tags;
 use crate::trim::Cut;
@@ -44,6 +44,7 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
         Some(output) => output.clone(),
         None => Naming::Exact.of_source(folder, &job.source, &job.extension),
     };
+    opened.warnings.extend(encoder::loss(&job.encoder, &opened.header)?);
     if let Some(gain) = &job.gain {
         set_gains(place, folder, job, gain, &mut opened.tags, &mut opened.warnings)?;
     }
@@ -61,6 +62,7 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
             .into_temp_path();
         encoder::run(&Encode {
             encoder: &job.encoder,
+            format: &job.format,
             program: job.program.as_deref().unwrap_or(&job.encoder),
             flags: &job.flags,
             source: &source,
@@ -108,12 +110,11 @@ pub(crate) struct Opened {
 /// # Errors
 /// A [`Refused`] or whatever went wrong.
 pub(crate) fn open(collection: &Path, source: &Path, track: &Track) -> Result<Opened> {
-    let kind = source::kind(source)?;
-    let header = header::read(source, kind)?;
+    let (kind, header) = header::read(source, track.raw)?;
     let cut = track.trim.map(|trim| trim.cut(header.rate, header.frames));
     let cut = cut.transpose()?;
     let mut warnings = Vec::new();
-    let (tags, pictures) = tags_and_pictures(collection, source, kind, track, &mut warnings)?;
+    let (tags, pictures) = tags_and_pictures(collection, source, kind, &header, track, &mut warnings)?;
     Ok(Opened {
         header,
         cut,
@@ -146,10 +147,11 @@ fn tags_and_pictures(
     collection: &Path,
     source: &Path,
     kind: Kind,
+    header: &Header,
     track: &Track,
     warnings: &mut Vec<String>,
 ) -> Result<(Tags, Vec<Picture>)> {
-    let brought = embedded::read(source, kind).unwrap_or_else(|error| {
+    let brought = embedded::read(source, kind, header).unwrap_or_else(|error| {
         warnings.push(format!("the tags inside it cannot be read and are left out: {error:#}"));
         embedded::Embedded::default()
     });
@@ -198,6 +200,7 @@ fn set_gains(
             let own = Part {
                 source: job.source.clone(),
                 trim: job.track.trim,
+                raw: job.track.raw,
             };
             let track = loudness::of_track(&collection.join(folder), &own);
             (track.map_err(|error| format!("{error:#}")), None)

@@ -7,6 +7,7 @@ use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use contract::raw::{Raw, Sample};
 
 use crate::refused::Refused;
 use crate::source::{self, Kind};
@@ -26,6 +27,8 @@ pub(crate) struct Header {
     pub(crate) rate: u32,
     /// Samples per channel; none if it does not say so.
     pub(crate) frames: Option<u64>,
+    /// A chunk of odd length stands before the samples, and the byte that fills it up.
+    pub(crate) odd: bool,
 }
 
 /// How a file is built.
@@ -41,6 +44,8 @@ pub(crate) enum Form {
     Aiff,
     /// FLAC, in Ogg or not.
     Flac,
+    /// Samples and nothing else, written so.
+    Raw(&'static Sample),
 }
 
 /// How a sample is written.
@@ -54,11 +59,20 @@ pub(crate) enum Coding {
     Other,
 }
 
-/// Reads the header of a source.
+/// Finds out what kind of file a source is, whatever its extension says, and reads its header; of one that has none it
+/// takes what a profile says.
 ///
 /// # Errors
 /// A [`Refused`]: it makes no sense, or the file ends before the samples that it announces.
-pub(crate) fn read(path: &Path, kind: Kind) -> Result<Header> {
+pub(crate) fn read(path: &Path, raw: Option<Raw>) -> Result<(Kind, Header)> {
+    let kind = match raw {
+        Some(_) => Kind::Raw,
+        None => source::kind(path)?,
+    };
+    Ok((kind, of_kind(path, kind, raw)?))
+}
+
+fn of_kind(path: &Path, kind: Kind, raw: Option<Raw>) -> Result<Header> {
     let reading = || format!("reading {}", path.display());
     let file = File::open(path).with_context(reading)?;
     let length = file.metadata().with_context(reading)?.len();
@@ -68,6 +82,7 @@ pub(crate) fn read(path: &Path, kind: Kind) -> Result<Header> {
         Kind::Aiff => aiff(&mut file, length),
         Kind::Flac => flac(&mut file),
         Kind::OggFlac => ogg_flac(&mut file),
+        Kind::Raw => return without_header(length, raw.context("nothing tells what is in it")?),
     };
     let header = match header {
         Ok(header) => header,
@@ -113,12 +128,14 @@ fn refused(reason: impl Into<String>) -> Refused {
     Refused::new(reason, "replace the file by a whole one")
 }
 
-/// Lengths from here on are what programs write that cannot know the length: 2 GiB less a block, or more.
-const STREAMED: u64 = 0x7FFF_0000;
+/// What programs write that cannot know the length: 2 or 4 GiB, or somewhat less.
+fn is_placeholder(length: u64) -> bool {
+    (0x7FFF_0000..=0x8000_0000).contains(&length) || (0xFFFF_0000..=0xFFFF_FFFF).contains(&length)
+}
 
 fn wave(file: &mut (impl Read + Seek), length: u64) -> Result<Header, Wrong> {
     let rf64 = &bytes::<12>(file)?[..4] == b"RF64";
-    let (mut long, mut format) = (None, None);
+    let (mut long, mut format, mut odd) = (None, None, false);
     loop {
         let chunk = bytes::<8>(file)?;
         let size = u64::from(u32_le(&chunk[4..]));
@@ -141,7 +158,8 @@ fn wave(file: &mut (impl Read + Seek), length: u64) -> Result<Header, Wrong> {
                 let begin = file.stream_position()?;
                 let there = length.saturating_sub(begin);
                 // Who takes the whole file's length for that of the samples has not lost any.
-                let streamed = announced == 0 || announced > there && (announced >= STREAMED || announced <= length);
+                let streamed =
+                    announced == 0 || announced > there && (is_placeholder(announced) || announced <= length);
                 if announced > there && !streamed {
                     return Err(Wrong::Truncated { announced, there });
                 }
@@ -150,6 +168,7 @@ fn wave(file: &mut (impl Read + Seek), length: u64) -> Result<Header, Wrong> {
                     (false, true) => Form::Rf64,
                     (false, false) => Form::Wave,
                 };
+                header.odd = odd;
                 if header.coding != Coding::Other {
                     header.frames = Some(if streamed { there } else { announced } / u64::from(block));
                 }
@@ -158,6 +177,7 @@ fn wave(file: &mut (impl Read + Seek), length: u64) -> Result<Header, Wrong> {
             _ => skip(file, size)?,
         }
         if size % 2 == 1 {
+            odd = true;
             skip(file, 1)?;
         }
     }
@@ -188,6 +208,7 @@ fn wave_format(content: &[u8]) -> Result<(Header, u16), Wrong> {
         speakers,
         rate: u32_le(&content[4..8]),
         frames: None,
+        odd: false,
     };
     if block == 0 {
         return Err(Wrong::Header);
@@ -252,6 +273,7 @@ fn aiff_format(content: &[u8]) -> Result<Header, Wrong> {
         speakers: None,
         rate: u32::try_from(rate).map_err(|_| Wrong::Header)?,
         frames: Some(u32::from_be_bytes(part(&content[2..6])).into()),
+        odd: false,
     })
 }
 
@@ -280,6 +302,28 @@ fn ogg_flac(file: &mut impl Read) -> Result<Header, Wrong> {
     Ok(stream_info(&bytes(file)?))
 }
 
+/// What a profile says of a file that has no header.
+fn without_header(length: u64, raw: Raw) -> Result<Header> {
+    let block = u64::from(raw.sample.bits / 8 * raw.channels);
+    if length == 0 || !length.is_multiple_of(block) {
+        let reason = format!("its {length} bytes are not samples of {raw}, which take {block} bytes each time");
+        return Err(Refused::new(reason, "replace the file, or correct CONFIG_RAW of the profile").into());
+    }
+    Ok(Header {
+        form: Form::Raw(raw.sample),
+        coding: if raw.sample.float {
+            Coding::Float(raw.sample.bits)
+        } else {
+            Coding::Integer(raw.sample.bits)
+        },
+        channels: raw.channels,
+        speakers: None,
+        rate: raw.rate,
+        frames: Some(length / block),
+        odd: false,
+    })
+}
+
 /// FLAC's STREAMINFO. Source: RFC 9639, 8.2.
 fn stream_info(block: &[u8; 34]) -> Header {
     let packed = u64::from_be_bytes(part(&block[10..18]));
@@ -293,6 +337,7 @@ fn stream_info(block: &[u8; 34]) -> Header {
         rate: bits(0, 20) as u32,
         // Zero is how it says that it does not know.
         frames: Some(frames).filter(|frames| *frames > 0),
+        odd: false,
     }
 }
 
@@ -316,4 +361,61 @@ fn u32_le(bytes: &[u8]) -> u32 {
 fn skip(file: &mut (impl Read + Seek), bytes: u64) -> std::io::Result<()> {
     let bytes = i64::try_from(bytes).map_err(|_| std::io::Error::from(ErrorKind::UnexpectedEof))?;
     file.seek(SeekFrom::Current(bytes)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// The header of a file with this beginning and, up to its length, nothing but zeros, which take no space.
+    fn header(beginning: &[u8], length: u64, kind: Kind) -> Result<Header, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(beginning).unwrap();
+        file.as_file().set_len(length).unwrap();
+        of_kind(file.path(), kind, None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn lengths_beyond_four_gigabytes_are_read() {
+        let bytes: u64 = 5 << 30;
+        let mut rf64 = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
+        rf64.extend((bytes + 72).to_le_bytes());
+        rf64.extend(bytes.to_le_bytes());
+        rf64.extend([0; 12]);
+        rf64.extend(b"fmt \x10\0\0\0\x01\0\x02\0\0\x77\x01\0\0\xca\x08\0\x06\0\x18\0data\xff\xff\xff\xff");
+        let length = rf64.len() as u64 + bytes;
+        let read = header(&rf64, length, Kind::Wave).unwrap();
+        assert_eq!(
+            (read.form, read.coding, read.rate),
+            (Form::Rf64, Coding::Integer(24), 96_000)
+        );
+        assert_eq!(read.frames, Some(bytes / 6));
+        let error = header(&rf64, length - 100, Kind::Wave).unwrap_err();
+        assert!(error.starts_with("it is cut off: 5368709120 bytes"), "{error}");
+    }
+
+    #[test]
+    fn an_aiff_may_say_what_its_samples_are_behind_them() {
+        let common = b"COMM\0\0\0\x16\0\x01\0\0\0\x02\0\x10\x40\x0e\xac\x44\0\0\0\0\0\0sowt";
+        let samples = b"SSND\0\0\0\x0c\0\0\0\0\0\0\0\0\x01\x02\x03\x04";
+        let aiff = [b"FORM\0\0\0\x3aAIFC".as_slice(), samples, common].concat();
+        let read = header(&aiff, aiff.len() as u64, Kind::Aiff).unwrap();
+        assert_eq!((read.rate, read.channels, read.frames), (44_100, 1, Some(2)));
+        assert_eq!(read.coding, Coding::Integer(16));
+    }
+
+    #[test]
+    fn no_header_ends_in_a_panic() {
+        for kind in [Kind::Wave, Kind::Aiff, Kind::Flac, Kind::OggFlac] {
+            for length in 0..200 {
+                for byte in [0, 0xFF] {
+                    let mut bytes = b"RIFF\0\0\0\0WAVEfmt ".to_vec();
+                    bytes.extend(vec![byte; length]);
+                    assert!(header(&bytes, bytes.len() as u64, kind).is_err());
+                }
+            }
+        }
+    }
 }

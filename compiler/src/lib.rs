@@ -23,6 +23,7 @@ mod loudness;
 mod machine;
 mod made_from;
 pub mod names;
+mod ogg_flac;
 mod picture;
 pub mod profile;
 mod reconcile;

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
+use contract::raw::Raw;
 use ebur128::{Channel, EbuR128, Mode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::header::Header;
 use crate::names::encode as encoded;
 use crate::trim::Trim;
-use crate::{encoder, header, source};
+use crate::{encoder, header};
 
 /// What was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,12 +39,21 @@ pub(crate) struct Part {
     pub(crate) source: OsString,
     /// The range of it; none for all.
     pub(crate) trim: Option<Trim>,
+    /// How its samples are written, if it has no header.
+    pub(crate) raw: Option<Raw>,
 }
 
 impl Part {
-    /// `SOURCE`, or `START:END/SOURCE`: no name holds a slash.
+    /// `SOURCE`, or `START:END/SOURCE`, or `START:END/RAW/SOURCE`, of which the range may be empty: no name holds a slash.
     pub(crate) fn to_text(&self) -> OsString {
-        let mut text = self.trim.map_or_else(OsString::new, |trim| format!("{trim}/").into());
+        let mut text = self.trim.map(|trim| trim.to_string()).unwrap_or_default();
+        if let Some(raw) = self.raw {
+            text += &format!("/{raw}");
+        }
+        if !text.is_empty() {
+            text.push('/');
+        }
+        let mut text = OsString::from(text);
         text.push(&self.source);
         text
     }
@@ -51,19 +61,17 @@ impl Part {
     /// Reads what [`Part::to_text`] wrote.
     ///
     /// # Errors
-    /// What stands before a slash is no range.
+    /// What stands before a slash is no range, or says nothing of samples.
     pub(crate) fn from_text(text: &OsStr) -> Result<Part> {
-        let bytes = text.as_bytes();
-        let (trim, source) = match bytes.iter().position(|byte| *byte == b'/') {
-            None => (None, bytes),
-            Some(slash) => (
-                Some(std::str::from_utf8(&bytes[..slash])?.parse()?),
-                &bytes[slash + 1..],
-            ),
-        };
+        let parts: Vec<_> = text.as_bytes().split(|byte| *byte == b'/').collect();
+        let (source, before) = parts.split_last().context("no part")?;
+        let word = |index: usize| before.get(index).filter(|word| !word.is_empty());
+        let trim = word(0).map(|trim| std::str::from_utf8(trim)?.parse());
+        let raw = word(1).map(|raw| std::str::from_utf8(raw)?.parse().map_err(Error::msg));
         Ok(Part {
             source: OsStr::from_bytes(source).to_owned(),
-            trim,
+            trim: trim.transpose()?,
+            raw: raw.transpose()?,
         })
     }
 }
@@ -197,7 +205,7 @@ fn measure_all(folder: &Path, parts: &[Part]) -> Vec<Result<EbuR128>> {
 /// Decodes a part and listens.
 fn measure(folder: &Path, part: &Part) -> Result<EbuR128> {
     let source = folder.join(&part.source);
-    let header = header::read(&source, source::kind(&source)?)?;
+    let (_, header) = header::read(&source, part.raw)?;
     let cut = part.trim.map(|trim| trim.cut(header.rate, header.frames)).transpose()?;
     let mut decoder = encoder::hear(&source, &header, cut)?;
     let words = decoder.stderr.take().map(encoder::listen);

@@ -23,7 +23,7 @@ pub fn check(name: &str, text: &str) -> Result<Checked> {
     let program = program(&profile);
     let of_profile = || format!("profile {name:?}");
     let version = encoder::version(&program).with_context(of_profile)?;
-    if let Some(words) = encoder::try_flags(profile.encoder.name, &program, &profile.flags).with_context(of_profile)? {
+    if let Some(words) = encoder::try_flags(&profile, &program).with_context(of_profile)? {
         return Err(profile.flags_refused(&words).into());
     }
     Ok(Checked { profile, version })

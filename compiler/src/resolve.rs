@@ -5,10 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use contract::raw::Raw;
 
 use crate::names::Naming;
 use crate::refused::Refused;
 use crate::sidecar::{self, MANIFEST, Manifest, PictureFile, Sidecar};
+use crate::source::Kind;
 use crate::tags::Tags;
 use crate::trim::Trim;
 use crate::{cover, file_name, picture, source};
@@ -28,6 +30,8 @@ pub(crate) struct Folder<'a> {
     pub(crate) names_above: &'a BTreeSet<OsString>,
     /// Its audio is here, and not on another shard.
     pub(crate) whole: bool,
+    /// What `.raw` files hold; without it they are no audio.
+    pub(crate) raw: Option<Raw>,
 }
 
 /// A track to encode.
@@ -45,6 +49,8 @@ pub(crate) struct Track {
     pub(crate) cover: Option<PathBuf>,
     /// The part of the source that is the track; none for all of it.
     pub(crate) trim: Option<Trim>,
+    /// How the samples of a source are written that has no header.
+    pub(crate) raw: Option<Raw>,
 }
 
 /// The tracks of a folder, by the name of their source; those that cannot be built, with the reason. Sources that a
@@ -60,13 +66,14 @@ pub(crate) fn tracks(
         .names
         .iter()
         .filter_map(|name| Some((name, source::of(name)?)))
+        .filter(|(_, (_, kind))| *kind != Kind::Raw || folder.raw.is_some())
         .collect();
     if sources.is_empty() {
         return tracks;
     }
     let about_folder = sidecar::of_folder(folder.collection, folder.path);
     let mut outputs: BTreeMap<PathBuf, Vec<&OsString>> = BTreeMap::new();
-    for (name, (base, _)) in sources {
+    for (name, (base, kind)) in sources {
         let in_manifest = match &manifest {
             Ok(None) => Ok(Sidecar::default()),
             Ok(Some(manifest)) => match name.to_str().and_then(|name| manifest.get(name)) {
@@ -79,7 +86,7 @@ pub(crate) fn tracks(
         match about_folder
             .as_ref()
             .map_err(refused)
-            .and_then(|above| track(folder, &in_manifest?, above, base))
+            .and_then(|above| track(folder, &in_manifest?, above, base, kind))
         {
             Ok(None) => continue,
             Ok(Some(track)) => tracks.insert(name.clone(), Ok(track)),
@@ -133,7 +140,13 @@ fn missing(folder: &Folder<'_>, manifest: Option<&Manifest>) -> BTreeMap<OsStrin
         .collect()
 }
 
-fn track(folder: &Folder<'_>, in_manifest: &Sidecar, above: &Sidecar, base: &OsStr) -> Result<Option<Track>, Refused> {
+fn track(
+    folder: &Folder<'_>,
+    in_manifest: &Sidecar,
+    above: &Sidecar,
+    base: &OsStr,
+    kind: Kind,
+) -> Result<Option<Track>, Refused> {
     let named = file_name::read(base);
     let own = sidecar::of_track(
         folder.collection,
@@ -157,6 +170,7 @@ fn track(folder: &Folder<'_>, in_manifest: &Sidecar, above: &Sidecar, base: &OsS
         pictures: said.pictures.files,
         warnings: said.warnings,
         trim: said.trim,
+        raw: folder.raw.filter(|_| kind == Kind::Raw),
     }))
 }
 
@@ -203,6 +217,7 @@ mod tests {
             folders: &set(&["y.opus.d", "z.opus"]),
             names_above: &set(above),
             whole: true,
+            raw: None,
         };
         tracks(&folder, "opus", &Naming::Exact)
     }

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use contract::profile::{Names, Profile, ReplayGain};
+use contract::raw::Raw;
 use contract::shard;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,9 @@ pub(crate) struct Settings {
     /// The shard that is compiled, and how many there are; none for a whole collection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shard: Option<(u32, u32)>,
+    /// What `.raw` files hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) raw: Option<Raw>,
 }
 
 impl Settings {
@@ -69,6 +73,7 @@ impl Settings {
             replay_gain: profile.replay_gain,
             portable: profile.names == Names::Portable,
             shard,
+            raw: profile.raw,
         }
     }
 
@@ -115,6 +120,7 @@ pub(crate) fn of_this_folder(settings: &Settings) -> Result<String> {
         folders: &folders,
         names_above: &names_above,
         whole: settings.has_audio_of(path),
+        raw: settings.raw,
     };
     Ok(of_folder(&folder, &place.profile, settings, &naming(&place, settings)?))
 }
@@ -157,9 +163,11 @@ pub(crate) fn jobs(
         ReplayGain::Track => Gain::Track,
         ReplayGain::Album => {
             let parts = tracks.iter().filter_map(|(source, track)| {
+                let track = track.as_ref().ok()?;
                 Some(Part {
                     source: source.clone(),
-                    trim: track.as_ref().ok()?.trim,
+                    trim: track.trim,
+                    raw: track.raw,
                 })
             });
             Gain::Album(parts.collect())
@@ -244,6 +252,7 @@ mod tests {
             replay_gain: None,
             portable: false,
             shard: None,
+            raw: None,
         }
     }
 
@@ -256,6 +265,7 @@ mod tests {
             folders: &BTreeSet::new(),
             names_above: &BTreeSet::new(),
             whole: true,
+            raw: None,
         };
         of_folder(&folder, "home", &settings(), &Naming::Exact)
     }

@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Flac,
     /// FLAC in Ogg.
     OggFlac,
+    /// Samples without a header.
+    Raw,
 }
 
 /// Every extension that is known, in lower case.
@@ -30,6 +32,7 @@ const EXTENSIONS: &[(&str, Kind)] = &[
     ("aif", Kind::Aiff),
     ("flac", Kind::Flac),
     ("oga", Kind::OggFlac),
+    ("raw", Kind::Raw),
 ];
 
 impl Kind {
@@ -40,6 +43,7 @@ impl Kind {
             Kind::Aiff => &[(b"FORM", b"AIFF"), (b"FORM", b"AIFC")],
             Kind::Flac => &[(b"fLaC", b""), (b"ID3", b"")],
             Kind::OggFlac => &[(b"OggS", b"")],
+            Kind::Raw => &[],
         }
     }
 }
@@ -67,7 +71,7 @@ pub(crate) fn not_what_it_says() -> Refused {
     Refused::new(reason, "replace the file, or give it its right extension")
 }
 
-/// The base name and kind of a file that is source audio; none for anything else.
+/// The base name and kind of a file that is source audio, or would be ([`Kind::Raw`]); none for anything else.
 pub(crate) fn of(name: &OsStr) -> Option<(&OsStr, Kind)> {
     let path = Path::new(name);
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();

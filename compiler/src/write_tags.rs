@@ -1,6 +1,7 @@
 //! Tags and pictures into outputs, in the way of each format. The samples stay untouched.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -12,11 +13,13 @@ use lofty::id3::v2::{
     AttachedPictureFrame, CommentFrame, ExtendedTextFrame, Frame, FrameId, Id3v2Tag, TextInformationFrame,
     UniqueFileIdentifierFrame, UnsynchronizedTextFrame,
 };
+use lofty::io::FileLike;
 use lofty::ogg::tag::VorbisComments;
 use lofty::ogg::{OggPictureStorage, OpusFile, VorbisFile};
 use lofty::picture::{Picture, PictureInformation};
 use lofty::tag::{ItemKey, TagExt, TagType};
 
+use crate::ogg_flac;
 use crate::tags::Tags;
 
 /// The largest tag that is read back: more than any picture that a format can hold.
@@ -36,7 +39,11 @@ fn options() -> WriteOptions {
 pub(crate) fn write(format: &str, path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
     apply_global_options(GlobalOptions::new().allocation_limit(LARGEST));
     match format {
-        "flac" => flac(path, tags, pictures),
+        "flac" => {
+            let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+            flac(&mut file, tags, pictures)
+        }
+        "oggflac" => ogg_flac(path, tags, pictures),
         "vorbis" => vorbis(path, tags, pictures),
         "opus" => opus(path, tags, pictures),
         "mp3" => mp3(path, tags, pictures),
@@ -45,9 +52,8 @@ pub(crate) fn write(format: &str, path: &Path, tags: &Tags, pictures: &[Picture]
     .with_context(|| format!("writing tags as {format}"))
 }
 
-fn flac(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    let mut flac = FlacFile::read_from(&mut file, ParseOptions::new())?;
+fn flac(file: &mut impl FileLike, tags: &Tags, pictures: &[Picture]) -> Result<()> {
+    let mut flac = FlacFile::read_from(file, ParseOptions::new())?;
     let mut comments = flac.remove_vorbis_comments().unwrap_or_default();
     // flac notes the speaker position of mono that it got through a pipe; it is what mono means anyway.
     if comments.get(CHANNEL_MASK) == Some("0x0004") {
@@ -58,8 +64,15 @@ fn flac(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
     for picture in pictures {
         flac.insert_picture(picture.clone(), Some(information(picture)))?;
     }
-    flac.save_to_path(path, options())?;
+    file.rewind()?;
+    flac.save_to(file, options())?;
     Ok(())
+}
+
+fn ogg_flac(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
+    let mut metadata = Cursor::new(ogg_flac::metadata(&mut File::open(path)?)?);
+    flac(&mut metadata, tags, pictures)?;
+    ogg_flac::set_metadata(path, metadata.get_ref())
 }
 
 fn vorbis(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {

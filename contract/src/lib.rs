@@ -15,6 +15,7 @@ pub mod objects;
 pub mod parameters;
 pub mod plan;
 pub mod profile;
+pub mod raw;
 pub mod release;
 pub mod report;
 pub mod serve;

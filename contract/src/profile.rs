@@ -8,14 +8,17 @@
 //! CONFIG_LAME=/opt/lame/bin/lame
 //! CONFIG_REPLAYGAIN=album
 //! CONFIG_NAMES=portable
+//! CONFIG_RAW=s16le 44100 2
 //! ```
 //!
-//! Flags are separated by white space; quotes inside them mean nothing. Whether the encoder accepts its flags is known
-//! only where the encoder is: the compiler tries it before the first track.
+//! Flags are separated and quoted as in a shell. Whether the encoder accepts its flags is known only where the encoder is:
+//! the compiler tries it before the first track.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::raw::Raw;
 
 /// A format that an encoder program can write.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,10 +54,16 @@ impl Encoder {
 pub const ENCODERS: &[Encoder] = &[
     Encoder {
         name: "flac",
-        formats: &[Format {
-            name: "flac",
-            extension: "flac",
-        }],
+        formats: &[
+            Format {
+                name: "flac",
+                extension: "flac",
+            },
+            Format {
+                name: "oggflac",
+                extension: "oga",
+            },
+        ],
     },
     Encoder {
         name: "lame",
@@ -102,6 +111,9 @@ pub enum Names {
 /// The word in `CONFIG_NAMES` for each.
 const NAMES: &[(&str, Names)] = &[("exact", Names::Exact), ("portable", Names::Portable)];
 
+/// The key that says what `.raw` files hold.
+const RAW_KEY: &str = "CONFIG_RAW";
+
 /// The longest name of a profile: it becomes a folder's name, part of a parameter's name and an rsync module.
 pub const LONGEST_NAME: usize = 64;
 
@@ -124,6 +136,8 @@ pub struct Profile {
     pub names: Names,
     /// The line of the text that holds the flags, from 1; for messages about them.
     pub flags_line: Option<usize>,
+    /// What `.raw` files hold; without it they are no audio.
+    pub raw: Option<Raw>,
 }
 
 /// Why a text is not a profile.
@@ -229,17 +243,32 @@ impl Profile {
             }
         };
         let flags = find(&settings, &encoder.flags_key());
+        let split = flags.map(|flags| {
+            shell_words::split(flags.value).map_err(|_| {
+                let problem = format!("a quote is not closed in {:?}", flags.value);
+                error(Some(flags.line), problem, "close it, or write \\ before it".to_owned())
+            })
+        });
+        let raw = find(&settings, RAW_KEY).map(|raw| {
+            let wrong = |remedy| {
+                error(
+                    Some(raw.line),
+                    format!("{:?} says nothing of .raw files", raw.value),
+                    remedy,
+                )
+            };
+            raw.value.parse().map_err(wrong)
+        });
         Ok(Profile {
             name: name.to_owned(),
             encoder,
             format,
-            flags: flags.map_or(Vec::new(), |flags| {
-                flags.value.split_whitespace().map(str::to_owned).collect()
-            }),
+            flags: split.transpose()?.unwrap_or_default(),
             replay_gain,
             program: program.map(|program| program.value.to_owned()),
             names,
             flags_line: flags.map(|flags| flags.line),
+            raw: raw.transpose()?,
         })
     }
 
@@ -248,7 +277,11 @@ impl Profile {
         ProfileError {
             profile: self.name.clone(),
             line: self.flags_line,
-            problem: format!("{} refuses {:?}: {words}", self.encoder.name, self.flags.join(" ")),
+            problem: format!(
+                "{} refuses {:?}: {words}",
+                self.encoder.name,
+                shell_words::join(&self.flags)
+            ),
             remedy: format!("correct {}", self.encoder.flags_key()),
         }
     }
@@ -287,10 +320,12 @@ fn settings(text: &str) -> Result<Vec<Setting<'_>>, (usize, String, String)> {
             let problem = format!("{key} was already set in line {}", first.line);
             return Err((line, problem, "keep one of the two".to_owned()));
         }
+        // Quotes around the whole are tup's way of writing; others belong to the value.
         let value = value.trim();
         let value = value
             .strip_prefix('"')
             .and_then(|inner| inner.strip_suffix('"'))
+            .filter(|inner| !inner.contains('"'))
             .unwrap_or(value);
         settings.push(Setting { line, key, value });
     }
@@ -302,9 +337,9 @@ fn find<'a, 'b>(settings: &'b [Setting<'a>], key: &str) -> Option<&'b Setting<'a
 }
 
 fn known_keys() -> impl Iterator<Item = String> {
-    ["CONFIG_ENCODER", "CONFIG_FORMAT", REPLAY_GAIN, "CONFIG_NAMES"]
-        .map(str::to_owned)
+    ["CONFIG_ENCODER", "CONFIG_FORMAT", RAW_KEY, REPLAY_GAIN, "CONFIG_NAMES"]
         .into_iter()
+        .map(str::to_owned)
         .chain(
             ENCODERS
                 .iter()
@@ -359,6 +394,33 @@ mod tests {
     }
 
     #[test]
+    fn flags_are_quoted_as_in_a_shell() {
+        let flags = |value: &str| {
+            let text = format!("CONFIG_ENCODER=flac\nCONFIG_FLAC_FLAGS={value}");
+            Profile::parse("p", &text).map(|profile| profile.flags)
+        };
+        assert_eq!(flags("-T 'A=b c' --best").unwrap(), ["-T", "A=b c", "--best"]);
+        assert_eq!(flags("\"-T\" \"A=b c\"").unwrap(), ["-T", "A=b c"]);
+        assert_eq!(flags("\"--best -e\"").unwrap(), ["--best", "-e"]);
+        assert_eq!(flags("-T A=it\\'s").unwrap(), ["-T", "A=it's"]);
+        assert_eq!(
+            flags("-T 'A=b c").unwrap_err().to_string(),
+            "profile \"p\", line 2: a quote is not closed in \"-T 'A=b c\"; close it, or write \\ before it"
+        );
+    }
+
+    #[test]
+    fn raw_files_are_described_in_one_line() {
+        let parse = |value: &str| Profile::parse("p", &format!("CONFIG_ENCODER=flac\nCONFIG_RAW={value}"));
+        assert_eq!(parse("s24be 96000 1").unwrap().raw.unwrap().rate, 96_000);
+        let message = parse("16 bit").unwrap_err().to_string();
+        assert!(
+            message.starts_with("profile \"p\", line 2: \"16 bit\" says nothing of .raw files; write SAMPLE RATE"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn errors_name_profile_line_and_remedy() {
         let cases = [
             (
@@ -379,7 +441,7 @@ mod tests {
             ),
             (
                 "CONFIG_ENCODER=flac\nCONFIG_FORMAT=mp3",
-                "profile \"car\", line 2: unknown format \"mp3\"; flac writes flac",
+                "profile \"car\", line 2: unknown format \"mp3\"; flac writes flac|oggflac",
             ),
             (
                 "CONFIG_ENCODER=flac\nCONFIG_ENCODER=lame",

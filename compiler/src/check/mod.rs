@@ -196,19 +196,21 @@ impl Check {
 
     fn check_folder(&self, folders: &[Listed], listed: &Listed, wanted: &[Wanted], findings: &mut Findings) {
         let nothing = BTreeSet::new();
-        let folder = Folder {
+        let folder = |raw| Folder {
             collection: &self.collection,
             path: &listed.path,
             names: &listed.names,
             folders: &listed.folders,
             names_above: listed.above.map_or(&nothing, |above| &folders[above].names),
             whole: true,
+            raw,
         };
         let place = |name: &OsString| listed.path.join(name).display().to_string();
         let mut seen = BTreeSet::new();
         let mut opened: BTreeMap<_, Result<bool, Refused>> = BTreeMap::new();
         let mut bare = BTreeSet::new();
         for Wanted { name, settings, naming } in wanted {
+            let folder = folder(settings.raw);
             let mut good = 0;
             for (source, job) in rules::jobs(&folder, settings, naming) {
                 if seen.insert(source.clone()) {

@@ -5,16 +5,24 @@ use std::path::Path;
 
 use super::Pcm;
 use super::pipeline::Stage;
-use crate::header::Coding;
+use crate::header::{Coding, Form, Header};
 use crate::trim::Cut;
 
 /// `ffmpeg` from the path, on the way to an encoder: the samples of a source, or of standard input, as WAVE.
-/// `channels` are those that it has.
-pub(super) fn decoder(source: Option<&Path>, channels: u16, cut: Option<Cut>, pcm: Pcm) -> Stage {
-    // Whatever is wrong ends it: what it would go on with is not what was recorded.
-    let mut arguments = ["-nostdin", "-v", "error", "-xerror", "-i"]
-        .map(OsString::from)
-        .to_vec();
+/// `header` is that of the source.
+pub(super) fn decoder(source: Option<&Path>, header: &Header, cut: Option<Cut>, pcm: Pcm) -> Stage {
+    let mut arguments = ["-nostdin", "-v", "error"].map(OsString::from).to_vec();
+    // Whatever is wrong ends it: what it would go on with is not what was recorded. Only an end that comes before the
+    // announced one is none there.
+    if header.form != Form::Streamed {
+        arguments.push("-xerror".into());
+    }
+    if let Form::Raw(sample) = header.form {
+        arguments.extend(["-f".into(), sample.name.into()]);
+        arguments.extend(["-ar".into(), header.rate.to_string().into()]);
+        arguments.extend(["-ac".into(), header.channels.to_string().into()]);
+    }
+    arguments.push("-i".into());
     arguments.push(source.map_or("pipe:0".into(), OsString::from));
     arguments.extend(["-map", "0:a:0", "-map_metadata", "-1"].map(OsString::from));
     if let Some(Cut { start, end }) = cut {
@@ -28,7 +36,7 @@ pub(super) fn decoder(source: Option<&Path>, channels: u16, cut: Option<Cut>, pc
         Coding::Integer(_) => "pcm_s32le",
         Coding::Float(_) | Coding::Other => "pcm_f32le",
     };
-    if pcm.channels != channels {
+    if pcm.channels != header.channels {
         arguments.extend(["-ac".into(), pcm.channels.to_string().into()]);
     }
     arguments.extend(["-c:a", coding].map(OsString::from));

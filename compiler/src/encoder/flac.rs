@@ -51,6 +51,10 @@ fn arguments(encode: &Encode<'_>, input: Input<'_>) -> Vec<OsString> {
     if unknown_speakers(encode.header) {
         arguments.push("--channel-map=none".into());
     }
+    if encode.format == "oggflac" {
+        arguments.push("--ogg".into());
+        arguments.push(format!("--serial-number={}", encode.serial).into());
+    }
     arguments.extend(encode.flags.iter().map(OsString::from));
     arguments.extend(["-o".into(), encode.output.into(), "--".into(), input.name()]);
     arguments

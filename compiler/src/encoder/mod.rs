@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use contract::profile::ENCODERS;
+use contract::profile::{ENCODERS, Profile};
 
 use crate::header::{Coding, Form, Header};
 use crate::refused::Refused;
@@ -93,6 +93,8 @@ impl Input<'_> {
 pub(crate) struct Encode<'a> {
     /// The encoder's name.
     pub(crate) encoder: &'a str,
+    /// The format's name.
+    pub(crate) format: &'a str,
     /// The binary, or the encoder's name to look for it on the path.
     pub(crate) program: &'a str,
     /// The profile's flags.
@@ -120,19 +122,39 @@ pub(crate) fn run(encode: &Encode<'_>) -> Result<()> {
     }
 }
 
+/// What an encoder's output lacks of what a source with this header holds, though its format promises to keep samples or
+/// channels; none if nothing.
+///
+/// # Errors
+/// The encoder is unknown.
+pub(crate) fn loss(encoder: &str, header: &Header) -> Result<Option<String>> {
+    let Pcm { coding, channels } = (of(encoder)?.takes)(header);
+    Ok(match (header.coding, coding) {
+        _ if channels < header.channels => Some(format!("its {} channels are mixed to {channels}", header.channels)),
+        (Coding::Float(_), Coding::Integer(bits)) => Some(format!(
+            "its samples are floating point numbers, of which {bits} bits are kept"
+        )),
+        (Coding::Integer(held), Coding::Integer(bits)) if bits < held => {
+            Some(format!("its samples have {held} bits, of which {bits} are kept"))
+        }
+        _ => None,
+    })
+}
+
 /// Lets the encoder try its flags on a tenth of a second of silence. Returns what it says against them.
 ///
 /// # Errors
 /// The encoder cannot be started ([`Refused`]), or there is no place to try it.
-pub(crate) fn try_flags(encoder: &str, program: &str, flags: &[String]) -> Result<Option<String>> {
+pub(crate) fn try_flags(profile: &Profile, program: &str) -> Result<Option<String>> {
     let folder = tempfile::tempdir().context("making a folder to try the encoder in")?;
     let source = folder.path().join("silence.wav");
     std::fs::write(&source, silence()).context("writing silence")?;
-    let output = folder.path().join("silence.out");
+    let output = folder.path().join("silence").with_extension(profile.format.extension);
     let said = Encode {
-        encoder,
+        encoder: profile.encoder.name,
+        format: profile.format.name,
         program,
-        flags,
+        flags: &profile.flags,
         source: &source,
         header: &SILENCE,
         cut: None,
@@ -140,8 +162,22 @@ pub(crate) fn try_flags(encoder: &str, program: &str, flags: &[String]) -> Resul
         serial: 1,
     }
     .run()?;
-    let misunderstood = (of(encoder)?.misunderstood)(&said.words).then(|| said.words.trim().to_owned());
-    Ok(said.failure.or(misunderstood))
+    if said.failure.is_some() {
+        return Ok(said.failure);
+    }
+    if (of(profile.encoder.name)?.misunderstood)(&said.words) {
+        return Ok(Some(said.words.trim().to_owned()));
+    }
+    for entry in folder.path().read_dir().context("looking at what the encoder wrote")? {
+        let path = entry.context("looking at what the encoder wrote")?.path();
+        if path != source && path != output {
+            return Ok(Some(format!(
+                "it would write another file beside its output, {}",
+                path.display()
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// The version of an encoder: the first line of what it says about itself.
@@ -196,12 +232,12 @@ impl Encode<'_> {
         }
         let pcm = (program.takes)(self.header);
         if self.header.form != Form::Flac {
-            return vec![ffmpeg::decoder(Some(self.source), self.header.channels, self.cut, pcm)];
+            return vec![ffmpeg::decoder(Some(self.source), self.header, self.cut, pcm)];
         }
         let mut stages = vec![flac::decoder(self.source, self.cut)];
         // What flac writes are whole numbers of whole bytes, and every channel.
         if pcm != Pcm::of(self.header, pcm.coding) {
-            stages.push(ffmpeg::decoder(None, self.header.channels, None, pcm));
+            stages.push(ffmpeg::decoder(None, self.header, None, pcm));
         }
         stages
     }
@@ -216,7 +252,7 @@ pub(crate) fn hear(source: &Path, header: &Header, cut: Option<Cut>) -> Result<C
         coding: Coding::Float(32),
         channels: header.channels,
     };
-    let stage = ffmpeg::decoder(Some(source), header.channels, cut, pcm);
+    let stage = ffmpeg::decoder(Some(source), header, cut, pcm);
     pipeline::spawn(&stage, Stdio::null(), Stdio::piped())
 }
 
@@ -240,6 +276,7 @@ const SILENCE: Header = Header {
     speakers: None,
     rate: 44_100,
     frames: Some(FRAMES as u64),
+    odd: false,
 };
 const FRAMES: u32 = 4410;
 
@@ -280,21 +317,30 @@ mod tests {
     #[test]
     fn every_encoder_refuses_flags_it_does_not_know() {
         for encoder in ENCODERS {
-            assert_eq!(try_flags(encoder.name, encoder.name, &[]).unwrap(), None);
-            let flags = ["--no-such-flag".to_owned()];
-            let said = try_flags(encoder.name, encoder.name, &flags)
-                .unwrap()
-                .expect(encoder.name);
-            assert!(
-                said.contains("no-such-flag") || said.contains("Unknown option"),
-                "{said}"
-            );
+            for format in encoder.formats {
+                let name = encoder.name;
+                let said = |flags: &str| {
+                    let text = format!(
+                        "CONFIG_ENCODER={name}\nCONFIG_FORMAT={}\n{}={flags}\n",
+                        format.name,
+                        encoder.flags_key()
+                    );
+                    try_flags(&Profile::parse("p", &text).unwrap(), name).unwrap()
+                };
+                assert_eq!(said(""), None);
+                let said = said("--no-such-flag").expect(name);
+                assert!(
+                    said.contains("no-such-flag") || said.contains("nknown option"),
+                    "{said}"
+                );
+            }
         }
     }
 
     #[test]
     fn a_missing_encoder_says_what_to_do() {
-        let error = try_flags("flac", "/nowhere/flac", &[]).unwrap_err().to_string();
+        let profile = Profile::parse("p", "CONFIG_ENCODER=flac").unwrap();
+        let error = try_flags(&profile, "/nowhere/flac").unwrap_err().to_string();
         assert!(
             error.contains("/nowhere/flac cannot be started") && error.contains("install it"),
             "{error}"

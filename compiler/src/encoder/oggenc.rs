@@ -22,7 +22,8 @@ pub(super) fn reads(header: &Header) -> bool {
         Coding::Integer(24),
         Coding::Float(32),
     ];
-    header.form == Form::Wave && codings.contains(&header.coding)
+    // It does not know the byte that fills up a chunk of odd length.
+    header.form == Form::Wave && !header.odd && codings.contains(&header.coding)
 }
 
 /// What both get of anything else.
