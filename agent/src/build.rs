@@ -23,10 +23,8 @@ pub struct Job {
     pub profiles: BTreeMap<String, String>,
     /// The unprivileged user that tup and the encoders run as.
     pub user: String,
-    /// The shard that is built.
-    pub shard: u32,
-    /// How many shards there are.
-    pub shards: u32,
+    /// The shard that is built; none for a whole collection.
+    pub shard: Option<compiler::Shard>,
 }
 
 /// The folder of a builds volume at which the compiler sees the collection.
@@ -76,10 +74,7 @@ fn compile(job: Job, reporter: &Reporter, stop: &Stop) -> Result<compiler::Repor
         profiles: job.profiles,
         user: Some(job.user),
         jobs: None,
-        shard: (job.shards > 1).then_some(compiler::Shard {
-            number: job.shard,
-            of: job.shards,
-        }),
+        shard: job.shard,
     };
     let began = Instant::now();
     let mut progress = |progress: &compiler::Progress| {

@@ -127,7 +127,7 @@ impl Attempt<'_> {
         }
         let sources = sources.context("the plan names no sources volume")?;
 
-        let fetched = self.sync(&plan, &sources).await?;
+        let (fetched, shard) = self.sync(&plan, &sources).await?;
         volumes.make_read_only(&sources)?;
         let mut report = Report {
             refused: fetched.refused,
@@ -150,8 +150,7 @@ impl Attempt<'_> {
                 builds,
                 profiles,
                 user: self.settings.user.clone(),
-                shard: self.user_data.shard,
-                shards: plan.shards.len() as u32,
+                shard,
             };
             let built = build::run(job, &mut report, &self.reporter, self.stop).await;
             // A build that failed says in full what failed.
@@ -161,7 +160,8 @@ impl Attempt<'_> {
         self.tell(&report).await
     }
 
-    async fn sync(&self, plan: &Plan, sources: &std::path::Path) -> Result<sync::Outcome> {
+    /// Fetches what belongs on this shard. Also tells which shard that is, unless it is the whole collection.
+    async fn sync(&self, plan: &Plan, sources: &std::path::Path) -> Result<(sync::Outcome, Option<compiler::Shard>)> {
         self.reporter.step("sync");
         let key = objects::manifest(self.build);
         let text = self
@@ -171,6 +171,12 @@ impl Attempt<'_> {
             .with_context(|| format!("{key} does not exist"))?;
         let entries = manifest::from_lines(&text).with_context(|| format!("{key} is not understood"))?;
         let shards = plan.shards.len() as u32;
+        let audio = entries.iter().filter(|entry| shard::is_audio(&entry.key));
+        let shard = (shards > 1).then(|| compiler::Shard {
+            number: self.user_data.shard,
+            of: shards,
+            audio: audio.map(|entry| (&entry.key).into()).collect(),
+        });
         let mine = entries
             .into_iter()
             .filter(|entry| shard::holds(entry, self.user_data.shard, shards))
@@ -188,7 +194,7 @@ impl Attempt<'_> {
             root: sources,
             stop: self.stop,
         };
-        mirror.run(mine, &progress).await
+        Ok((mirror.run(mine, &progress).await?, shard))
     }
 
     async fn tell(&self, report: &Report) -> Result<()> {

@@ -15,6 +15,7 @@ use nix::unistd::User;
 use crate::index::Index;
 use crate::layout::{Layout, VARIANT_PREFIX};
 use crate::names::{Apart, Naming, decode, encode as encoded};
+use crate::playlist::{self, Planned, Playlists};
 use crate::profile::{self, Checked};
 use crate::reconcile;
 use crate::report::{Counts, Failure, Outcome, Phase, Progress, Report};
@@ -46,6 +47,9 @@ pub struct Shard {
     pub number: u32,
     /// How many there are.
     pub of: u32,
+    /// All audio of the collection, that of other shards too, below it: what playlists may name. Only shard 0 makes
+    /// playlists, and only it needs this.
+    pub audio: Vec<PathBuf>,
 }
 
 /// tup's rules for every folder: ask the compiler. Whatever the profile says stands in here, so that tup asks again when
@@ -95,6 +99,7 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         profiles,
         shard: build.shard.as_ref(),
         stop,
+        playlists: None,
         portable: Naming::Portable(survey.apart.clone()),
         report: Report::default(),
         state: Progress::default(),
@@ -102,6 +107,7 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         indexes: BTreeMap::new(),
         failed: BTreeMap::new(),
     };
+    run.find_playlists(survey.apart.clone())?;
     let newest = run.prepare(&survey.apart)?.max(survey.newest);
     run.wait_for_the_clock(newest);
     for _ in 0..ROUNDS {
@@ -123,6 +129,8 @@ struct Run<'a> {
     profiles: Vec<Checked>,
     shard: Option<&'a Shard>,
     stop: &'a AtomicBool,
+    /// The playlists, if any profile asks for them here.
+    playlists: Option<Playlists>,
     /// How profiles with portable names name their outputs.
     portable: Naming,
     report: Report,
@@ -206,6 +214,28 @@ impl Run<'_> {
             remove_folder(&outputs)?;
         }
         Ok(())
+    }
+
+    /// Looks for playlists if a profile asks for them and no other shard makes them.
+    fn find_playlists(&mut self, apart: Apart) -> Result<()> {
+        let wished = self
+            .profiles
+            .iter()
+            .any(|checked| !checked.profile.playlists.is_empty());
+        if wished && self.shard.is_none_or(|shard| shard.number == 0) {
+            let playlists = Playlists::find(&self.layout.collection(), self.shard)?;
+            self.portable = playlists.portable(apart);
+            self.playlists = Some(playlists);
+        }
+        Ok(())
+    }
+
+    /// How a profile names its outputs.
+    fn naming(&self, profile: &Profile) -> &Naming {
+        match profile.names {
+            Names::Exact => &Naming::Exact,
+            Names::Portable => &self.portable,
+        }
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -294,10 +324,7 @@ impl Run<'_> {
         let source = PathBuf::from(decode(source)?);
         let checked = self.profiles.iter().find(|checked| checked.profile.name == profile);
         let checked = &checked.context("a job of no profile")?.profile;
-        let naming = match checked.names {
-            Names::Exact => &Naming::Exact,
-            Names::Portable => &self.portable,
-        };
+        let naming = self.naming(checked);
         let folder = source.parent().unwrap_or(Path::new(""));
         let name = source.file_name().context("a job without a source")?;
         let output = naming.of_source(folder, name, checked.format.extension);
@@ -328,9 +355,12 @@ impl Run<'_> {
         self.report.outputs.clear();
         for checked in &self.profiles {
             let name = &checked.profile.name;
+            let playlists = self.playlists.as_ref().map_or(Planned::new(), |found| {
+                found.plan(&checked.profile, self.naming(&checked.profile), &mut BTreeSet::new())
+            });
             if !self.changed
                 && let Some(index) = self.indexes.get(name)
-                && let Some(number) = index.found_in(&self.layout.outputs(name))?
+                && let Some(number) = index.found_in(&self.layout.outputs(name), &playlists)?
             {
                 self.report.outputs.insert(name.clone(), number);
                 warnings.extend_from_slice(&index.warnings);
@@ -340,7 +370,7 @@ impl Run<'_> {
             }
             let of_profile = self.failed.values().filter(|failed| failed.failure.profile == *name);
             let failed: BTreeSet<PathBuf> = of_profile.map(|failed| failed.output.clone()).collect();
-            let reconciled = reconcile::profile(&self.layout, name, &failed)?;
+            let reconciled = reconcile::profile(&self.layout, name, &failed, &playlists)?;
             stale += reconciled.stale + reconciled.in_the_way;
             if reconciled.stale == 0 && failed.is_empty() {
                 Index::of(&reconciled).keep(&self.layout, name)?;
@@ -357,8 +387,40 @@ impl Run<'_> {
         if stale == 0 {
             self.report.warnings.extend(warnings);
             self.report.warnings.extend(about_sidecars);
+            self.write_playlists()?;
         }
         Ok(stale)
+    }
+
+    /// Writes the playlists, now that the outputs are there. One that cannot be written is a warning.
+    fn write_playlists(&mut self) -> Result<()> {
+        let Some(found) = self.playlists.take() else {
+            return Ok(());
+        };
+        let (mut written, mut unwritten, mut warnings) = (Vec::new(), Vec::new(), found.warnings.clone());
+        for Checked { profile, .. } in &self.profiles {
+            let (outputs, naming) = (self.layout.outputs(&profile.name), self.naming(profile));
+            for (output, plan) in &found.plan(profile, naming, &mut warnings) {
+                let Some(bytes) = found.bytes((output, plan), &outputs, profile, naming, &mut warnings)? else {
+                    continue;
+                };
+                let mut folders: Vec<_> = output.ancestors().skip(1).collect();
+                folders.reverse();
+                let made = folders
+                    .iter()
+                    .try_for_each(|folder| self.make_folder(&outputs.join(folder)));
+                let named = format!("{}/{}", profile.name, output.display());
+                match made.and_then(|()| playlist::write(&outputs, output, &bytes)) {
+                    Ok(true) => written.push(named),
+                    Ok(false) => {}
+                    Err(error) => unwritten.push(format!("{named} is not written: {error:#}")),
+                }
+            }
+        }
+        self.report.built.extend(written);
+        self.report.warnings.extend(warnings.iter().map(ToString::to_string));
+        self.report.warnings.extend(unwritten);
+        Ok(())
     }
 
     /// The report with its outcome.

@@ -249,7 +249,7 @@ fn digest(path: &Path) -> Result<(u64, String)> {
 }
 
 /// Returns when a file or folder is on the disk.
-fn sync(path: &Path) -> Result<()> {
+pub(crate) fn sync(path: &Path) -> Result<()> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .with_context(|| format!("writing {} to the disk", path.display()))

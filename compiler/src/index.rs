@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 use crate::names::encode;
+use crate::playlist::Planned;
 use crate::reconcile::{Reconciled, visit};
 
 /// The outputs of a profile.
@@ -62,11 +63,14 @@ impl Index {
         fs::rename(&aside, &path).with_context(writing)
     }
 
-    /// Number of outputs, if exactly these outputs are there, each of its size.
-    pub(crate) fn found_in(&self, outputs: &Path) -> Result<Option<u64>> {
+    /// Number of outputs, if exactly these outputs are there, each of its size; whatever playlists there are.
+    pub(crate) fn found_in(&self, outputs: &Path, playlists: &Planned<'_>) -> Result<Option<u64>> {
         let (mut found, mut same) = (0, true);
         visit(outputs, &mut |path| {
             let below = path.strip_prefix(outputs).context("an output outside of its profile")?;
+            if playlists.contains_key(below) {
+                return Ok(());
+            }
             let size = fs::symlink_metadata(path).ok().map(|metadata| metadata.len());
             same &= size.is_some() && self.outputs.get(&encode(below)).copied() == size;
             found += 1;
@@ -101,16 +105,16 @@ mod tests {
         Index::of(&found).keep(&layout, "p").unwrap();
 
         let index = Index::take(&layout, "p").unwrap().unwrap();
-        assert_eq!(index.found_in(&outputs).unwrap(), Some(1));
+        assert_eq!(index.found_in(&outputs, &Planned::new()).unwrap(), Some(1));
         assert_eq!(index.warnings, ["odd"]);
         assert!(Index::take(&layout, "p").unwrap().is_none());
         Index::put_back(&layout, "p").unwrap();
         assert!(Index::take(&layout, "p").unwrap().is_some());
 
         fs::write(outputs.join("y.flac"), "1").unwrap();
-        assert_eq!(index.found_in(&outputs).unwrap(), None);
+        assert_eq!(index.found_in(&outputs, &Planned::new()).unwrap(), None);
         fs::remove_file(outputs.join("y.flac")).unwrap();
         fs::write(outputs.join("a/x.flac"), "1234").unwrap();
-        assert_eq!(index.found_in(&outputs).unwrap(), None);
+        assert_eq!(index.found_in(&outputs, &Planned::new()).unwrap(), None);
     }
 }

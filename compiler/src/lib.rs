@@ -25,6 +25,7 @@ mod made_from;
 pub mod names;
 mod ogg_flac;
 mod picture;
+mod playlist;
 pub mod profile;
 mod reconcile;
 mod refused;

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::layout::{Layout, UNFINISHED_PREFIX};
 use crate::names::STAMP_SUFFIX;
+use crate::playlist::Planned;
 use crate::stamp::Stamp;
 
 /// What was found and done for one profile. Paths are below the profile's outputs.
@@ -30,11 +31,17 @@ pub(crate) struct Reconciled {
     pub(crate) about_sidecars: BTreeSet<String>,
 }
 
-/// Makes outputs and stamps of a profile agree. `failed` are the outputs of the tracks that failed in this build.
+/// Makes outputs and stamps of a profile agree. `failed` are the outputs of the tracks that failed in this build;
+/// `playlists` are outputs that have no stamps.
 ///
 /// # Errors
 /// A folder cannot be listed, or a file not removed.
-pub(crate) fn profile(layout: &Layout, profile: &str, failed: &BTreeSet<PathBuf>) -> Result<Reconciled> {
+pub(crate) fn profile(
+    layout: &Layout,
+    profile: &str,
+    failed: &BTreeSet<PathBuf>,
+    playlists: &Planned<'_>,
+) -> Result<Reconciled> {
     let outputs = layout.outputs(profile);
     let mut reconciled = Reconciled::default();
     let mut awaited = BTreeSet::new();
@@ -66,9 +73,10 @@ pub(crate) fn profile(layout: &Layout, profile: &str, failed: &BTreeSet<PathBuf>
         let below = path
             .strip_prefix(&outputs)
             .context("an output outside of its profile")?;
-        // The older output of a failed track stays, unless it keeps another from being made.
-        let failed_before = failed.contains(below) && !folders.contains(below);
-        if !reconciled.good.contains_key(below) && !failed_before && !awaited.contains(below) {
+        // A playlist or the older output of a failed track stays, unless it keeps another from being made.
+        let stays = failed.contains(below) || playlists.contains_key(below);
+        let stays = stays && !folders.contains(below);
+        if !reconciled.good.contains_key(below) && !stays && !awaited.contains(below) {
             fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
             let blocks = folders.contains(below) || below.ancestors().any(|folder| failed.contains(folder));
             reconciled.in_the_way += usize::from(blocks);
@@ -175,7 +183,7 @@ mod tests {
         fs::write(stamps.join("4.vibes-stamp"), "damaged").unwrap();
 
         let failed = BTreeSet::from([PathBuf::from("failed.flac")]);
-        let reconciled = profile(&layout, "p", &failed).unwrap();
+        let reconciled = profile(&layout, "p", &failed, &Planned::new()).unwrap();
 
         assert_eq!(reconciled.good, BTreeMap::from([(PathBuf::from("a/good.flac"), 5)]));
         assert_eq!(reconciled.removed, [PathBuf::from("b/c/orphan.flac")]);

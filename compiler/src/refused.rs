@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Why a track is not built.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Refused {
     /// What is wrong.
     pub(crate) reason: String,

@@ -114,6 +114,28 @@ const NAMES: &[(&str, Names)] = &[("exact", Names::Exact), ("portable", Names::P
 /// The key that says what `.raw` files hold.
 const RAW_KEY: &str = "CONFIG_RAW";
 
+/// A kind of playlist that a profile may ask for (`CONFIG_PLAYLISTS`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Playlist {
+    /// A path a line.
+    M3u,
+    /// XML: <https://xspf.org/spec>.
+    Xspf,
+}
+
+impl Playlist {
+    /// The file name extension, which is also the word in `CONFIG_PLAYLISTS`.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Playlist::M3u => "m3u",
+            Playlist::Xspf => "xspf",
+        }
+    }
+}
+
+/// Every kind of playlist that is known.
+pub const PLAYLISTS: &[Playlist] = &[Playlist::M3u, Playlist::Xspf];
+
 /// The longest name of a profile: it becomes a folder's name, part of a parameter's name and an rsync module.
 pub const LONGEST_NAME: usize = 64;
 
@@ -134,6 +156,8 @@ pub struct Profile {
     pub replay_gain: Option<ReplayGain>,
     /// How the outputs are called.
     pub names: Names,
+    /// The kinds of playlists that are made, each once.
+    pub playlists: Vec<Playlist>,
     /// The line of the text that holds the flags, from 1; for messages about them.
     pub flags_line: Option<usize>,
     /// What `.raw` files hold; without it they are no audio.
@@ -242,6 +266,20 @@ impl Profile {
                 })?
             }
         };
+        let mut playlists = Vec::new();
+        if let Some(wished) = find(&settings, "CONFIG_PLAYLISTS") {
+            for word in wished.value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                let known = PLAYLISTS.iter().find(|playlist| playlist.extension() == word);
+                let known = known.ok_or_else(|| {
+                    let words = PLAYLISTS.iter().map(|playlist| playlist.extension());
+                    let remedy = format!("known are {}", alternatives(words));
+                    error(Some(wished.line), format!("unknown kind of playlist {word:?}"), remedy)
+                })?;
+                if !playlists.contains(known) {
+                    playlists.push(*known);
+                }
+            }
+        }
         let flags = find(&settings, &encoder.flags_key());
         let split = flags.map(|flags| {
             shell_words::split(flags.value).map_err(|_| {
@@ -267,6 +305,7 @@ impl Profile {
             replay_gain,
             program: program.map(|program| program.value.to_owned()),
             names,
+            playlists,
             flags_line: flags.map(|flags| flags.line),
             raw: raw.transpose()?,
         })
@@ -337,8 +376,10 @@ fn find<'a, 'b>(settings: &'b [Setting<'a>], key: &str) -> Option<&'b Setting<'a
 }
 
 fn known_keys() -> impl Iterator<Item = String> {
-    ["CONFIG_ENCODER", "CONFIG_FORMAT", RAW_KEY, REPLAY_GAIN, "CONFIG_NAMES"]
+    let others = [RAW_KEY, REPLAY_GAIN, "CONFIG_NAMES", "CONFIG_PLAYLISTS"];
+    ["CONFIG_ENCODER", "CONFIG_FORMAT"]
         .into_iter()
+        .chain(others)
         .map(str::to_owned)
         .chain(
             ENCODERS
@@ -377,6 +418,21 @@ mod tests {
         assert_eq!(profile.flags, ["-V", "2"]);
         assert_eq!(profile.flags_line, Some(5));
         assert_eq!(profile.program.as_deref(), Some("/opt/lame"));
+    }
+
+    #[test]
+    fn playlists_are_made_of_the_kinds_that_are_asked_for() {
+        let playlists = |text: &str| {
+            Profile::parse("p", &format!("CONFIG_ENCODER=flac\n{text}"))
+                .unwrap()
+                .playlists
+        };
+        assert_eq!(
+            playlists("CONFIG_PLAYLISTS=xspf, m3u,xspf"),
+            [Playlist::Xspf, Playlist::M3u]
+        );
+        assert_eq!(playlists("CONFIG_PLAYLISTS="), []);
+        assert_eq!(playlists(""), []);
     }
 
     #[test]
@@ -434,6 +490,10 @@ mod tests {
             (
                 "CONFIG_ENCODER=flac\nCONFIG_NAMES=short",
                 "profile \"car\", line 2: unknown names \"short\"; known are exact|portable",
+            ),
+            (
+                "CONFIG_ENCODER=flac\nCONFIG_PLAYLISTS=m3u,pls",
+                "profile \"car\", line 2: unknown kind of playlist \"pls\"; known are m3u|xspf",
             ),
             (
                 "CONFIG_ENCODER=flac\nhello",

@@ -35,6 +35,8 @@ pub(crate) enum About {
     LeftOut,
     /// What a build would say about sidecars.
     Sidecar,
+    /// What a build would say about playlists.
+    Playlist,
     /// What a build would say about a source.
     Source,
     /// Tags that nobody gives.
@@ -49,7 +51,8 @@ impl About {
     fn severity(self) -> Severity {
         match self {
             About::Profile | About::Folder | About::Track => Severity::Failure,
-            About::LeftOut | About::Sidecar | About::Source | About::Tags | About::Cover => Severity::Warning,
+            About::LeftOut | About::Sidecar | About::Playlist => Severity::Warning,
+            About::Source | About::Tags | About::Cover => Severity::Warning,
             About::Guesses => Severity::Hint,
         }
     }
@@ -61,6 +64,7 @@ impl About {
             About::Track => "Tracks that would fail",
             About::LeftOut => "Left out",
             About::Sidecar => "Sidecars that say something odd",
+            About::Playlist => "Playlists with something odd inside",
             About::Source => "Sources with something odd inside",
             About::Tags => "Tags that nobody gives",
             About::Cover => "Without a picture",

@@ -17,6 +17,7 @@ use indicatif::ProgressBar;
 use crate::encode;
 use crate::machine;
 use crate::names::{Apart, Naming, special};
+use crate::playlist::{Playlists, Warning};
 use crate::profile::{self, Checked};
 use crate::refused::Refused;
 use crate::resolve::{Folder, Track};
@@ -62,6 +63,14 @@ struct Listed {
     folders: BTreeSet<OsString>,
 }
 
+/// How a profile names its outputs.
+fn naming(profile: &Profile, apart: &Apart) -> Naming {
+    match profile.names {
+        Names::Portable => Naming::Portable(apart.clone()),
+        Names::Exact => Naming::Exact,
+    }
+}
+
 impl Check {
     /// Looks at everything and prints what was found. The exit code tells whether a build would fail somewhere.
     ///
@@ -78,13 +87,11 @@ impl Check {
             .map(|Checked { profile, version }| Wanted {
                 name: profile.name.clone(),
                 settings: Settings::new(profile, version, None),
-                naming: match profile.names {
-                    Names::Portable => Naming::Portable(apart.clone()),
-                    Names::Exact => Naming::Exact,
-                },
+                naming: naming(profile, &apart),
             })
             .collect();
         findings.extend(self.check_folders(&folders, &wanted));
+        self.check_playlists(&profiles, &apart, &mut findings)?;
         if self.profiles.is_none() {
             findings.outputs.clear();
         }
@@ -121,6 +128,23 @@ impl Check {
             }
         }
         Ok(good)
+    }
+
+    /// Playlists as the profiles wish them; without profiles, as if one did.
+    fn check_playlists(&self, profiles: &[Checked], apart: &Apart, findings: &mut Findings) -> Result<()> {
+        let wished = profiles.iter().filter(|checked| !checked.profile.playlists.is_empty());
+        if self.profiles.is_some() && wished.clone().count() == 0 {
+            return Ok(());
+        }
+        let found = Playlists::find(&self.collection, None)?;
+        let mut warnings = found.warnings.clone();
+        for Checked { profile, .. } in wished {
+            found.plan(profile, &naming(profile, apart), &mut warnings);
+        }
+        for Warning { origin, refused } in warnings {
+            findings.add(About::Playlist, refused.reason, refused.remedy, origin);
+        }
+        Ok(())
     }
 
     /// All folders, parents first.

@@ -20,6 +20,7 @@ use crate::refused::Refused;
 use crate::tags::Tags;
 use crate::trim::Trim;
 pub(crate) use mustup_manifest::{Manifest, NAME as MANIFEST};
+pub(crate) use options::Membership;
 
 /// The largest sidecar, in bytes: far more than a command can hold.
 const LARGEST: u64 = 1 << 20;
@@ -182,8 +183,21 @@ pub(crate) fn merge(mut nearer: Sidecar, farther: &Sidecar) -> Sidecar {
     nearer
 }
 
+/// Which playlists the options in a file put tracks into; none if they do not say. For the tracks of a folder nearer
+/// options win, as for everything else.
+///
+/// # Errors
+/// As [`of_folder`].
+pub(crate) fn memberships(collection: &Path, path: &Path) -> Result<Option<Vec<Membership>>> {
+    let text = read(collection, path)?.unwrap_or_default();
+    Ok(options::memberships(&text)?)
+}
+
 /// The text of a sidecar; none if it does not exist.
-fn read(collection: &Path, path: &Path) -> Result<Option<String>> {
+///
+/// # Errors
+/// It cannot be read, or is larger than any sidecar.
+pub(crate) fn read(collection: &Path, path: &Path) -> Result<Option<String>> {
     let reading = || format!("reading {}", path.display());
     let file = match File::open(collection.join(path)) {
         Ok(file) => file,

@@ -1,6 +1,6 @@
 //! `vibes.txt`: one option a line, `name+` on, `name-` off, `name=value`.
 //!
-//! Known are `encode` and `apic`. Options of other tools may stand beside them and mean nothing here.
+//! Known are `encode`, `apic` and `playlists`. Options of other tools may stand beside them and mean nothing here.
 
 use std::path::Path;
 
@@ -28,6 +28,38 @@ pub(super) fn parse(text: &str, folder: &Path) -> Result<Sidecar, Refused> {
                 }
             }
         }
+    }
+    Ok(said)
+}
+
+/// A place in a playlist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Membership {
+    /// The playlist.
+    pub(crate) name: String,
+    /// Tracks are in the order of this.
+    pub(crate) position: i64,
+}
+
+/// The places in playlists: `playlists=NAME:POSITION,...`; none if nothing is said.
+pub(super) fn memberships(text: &str) -> Result<Option<Vec<Membership>>, Refused> {
+    let mut said = None;
+    for (index, line) in text.lines().enumerate() {
+        let Some(value) = line.trim().strip_prefix("playlists=") else {
+            continue;
+        };
+        let places = value.split(',').map(str::trim).filter(|one| !one.is_empty());
+        let places = places.map(|one| {
+            let (name, position) = one.rsplit_once(':')?;
+            Some(Membership {
+                name: name.trim().to_owned(),
+                position: position.trim().parse().ok()?,
+            })
+        });
+        said = Some(places.collect::<Option<_>>().ok_or_else(|| {
+            let reason = format!("line {}: {value:?} is no list of playlists and positions", index + 1);
+            Refused::new(reason, "write NAME:POSITION,..., such as road:3")
+        })?);
     }
     Ok(said)
 }
@@ -104,5 +136,19 @@ mod tests {
             let refused = parse(wrong, Path::new("a")).unwrap_err();
             assert!(refused.reason.starts_with("line 1: "), "{refused}");
         }
+    }
+
+    #[test]
+    fn places_in_playlists_are_read() {
+        let place = |name: &str, position| Membership {
+            name: name.to_owned(),
+            position,
+        };
+        let said = memberships("encode+\nplaylists=road:10, a:b c:-1\n").unwrap();
+        assert_eq!(said, Some(vec![place("road", 10), place("a:b c", -1)]));
+        assert_eq!(memberships("encode+").unwrap(), None);
+        assert_eq!(memberships("playlists=").unwrap(), Some(Vec::new()));
+        let refused = memberships("\nplaylists=road").unwrap_err();
+        assert_eq!(refused.reason, "line 2: \"road\" is no list of playlists and positions");
     }
 }
