@@ -21,6 +21,7 @@ use crate::reconcile;
 use crate::report::{Counts, Failure, Outcome, Phase, Progress, Report};
 use crate::rules::Settings;
 use crate::tup::{Ended, Tup};
+use crate::turns::{self, Turns};
 use crate::{loudness, survey};
 
 /// A build to do.
@@ -89,11 +90,13 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         );
     }
     let user = build.user.as_deref().map(find_user).transpose()?;
+    let processors = || thread::available_parallelism().map_or(1, usize::from);
+    let encoding = build.jobs.unwrap_or_else(processors);
     let mut run = Run {
         tup: Tup {
             work: layout.work(),
             user,
-            jobs: build.jobs,
+            jobs: encoding * turns::STARTED_PER_TURN,
         },
         layout,
         profiles,
@@ -110,6 +113,7 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
     run.find_playlists(survey.apart.clone())?;
     let newest = run.prepare(&survey.apart)?.max(survey.newest);
     run.wait_for_the_clock(newest);
+    let _turns = Turns::give(run.layout.builds(), encoding, run.tup.user.as_ref())?;
     for _ in 0..ROUNDS {
         run.update(progress)?;
         if run.stopped() || run.reconcile(progress)? == 0 {

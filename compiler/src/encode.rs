@@ -24,7 +24,7 @@ use crate::source::Kind;
 use crate::stamp::Stamp;
 use crate::tags::Tags;
 use crate::trim::Cut;
-use crate::{embedded, header, loudness, picture, replay_gain, write_tags};
+use crate::{embedded, header, loudness, picture, replay_gain, turns, write_tags};
 
 /// Runs a job that tup started: the output appears whole, then its stamp. Returns whether the output was there already,
 /// finished by a build that was cut off.
@@ -39,6 +39,7 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
     let collection = place.collection();
     let source = collection.join(folder).join(&job.source);
     let mut opened = open(&collection, &source, &job.track)?;
+    let turn = turns::wait(place.layout.builds(), opened.milliseconds(&source)?);
     let outputs = place.layout.outputs(&place.profile);
     let output = match &job.output {
         Some(output) => output.clone(),
@@ -73,6 +74,8 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
         })?;
         write_tags::write(&job.format, &unfinished, &opened.tags, &opened.pictures)?;
         made_from.note_on(&unfinished)?;
+        // Another track is encoded while this one waits for the disk.
+        drop(turn);
         sync(&unfinished)?;
         let parent = path.parent().context("an output needs a folder")?;
         fs::create_dir_all(parent).map_err(|error| in_the_way(parent, &error))?;
@@ -103,6 +106,22 @@ pub(crate) struct Opened {
     pub(crate) pictures: Vec<Picture>,
     /// What a person should know about it.
     pub(crate) warnings: Vec<String>,
+}
+
+impl Opened {
+    /// How long the track is; where the header does not say it, by the size of the file.
+    fn milliseconds(&self, source: &Path) -> Result<u64> {
+        const BYTES_PER_MILLISECOND: u64 = 44_100 * 4 / 1000;
+        let begin = self.cut.map_or(0, |cut| cut.start);
+        let end = self.cut.and_then(|cut| cut.end).or(self.header.frames);
+        match end {
+            Some(end) => Ok(end.saturating_sub(begin).saturating_mul(1000) / u64::from(self.header.rate.max(1))),
+            None => {
+                let file = fs::metadata(source).with_context(|| format!("looking at {}", source.display()))?;
+                Ok(file.len() / BYTES_PER_MILLISECOND)
+            }
+        }
+    }
 }
 
 /// Opens a track: whatever can be found wrong with it before it is encoded is found here.

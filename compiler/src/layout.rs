@@ -8,6 +8,7 @@
 //! BUILDS/out/NAME/         the outputs of profile NAME
 //! BUILDS/bin/              vibes-compile, as a link
 //! BUILDS/loudness/         what was measured for ReplayGain, a file per folder
+//! BUILDS/turns             a socket while a build runs: whose turn it is to encode
 //! BUILDS/indexes/          what the last build found in out/, for a build that changes nothing
 //! ```
 
@@ -27,6 +28,11 @@ impl Layout {
     pub(crate) fn new(builds: &Path) -> Result<Layout> {
         let builds = std::path::absolute(builds).with_context(|| format!("finding where {} is", builds.display()))?;
         Ok(Layout { builds })
+    }
+
+    /// The root of the volume.
+    pub(crate) fn builds(&self) -> &Path {
+        &self.builds
     }
 
     /// The tup tree.

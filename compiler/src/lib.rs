@@ -43,6 +43,7 @@ mod tags;
 mod terminal;
 mod trim;
 mod tup;
+mod turns;
 pub mod view;
 mod write_tags;
 

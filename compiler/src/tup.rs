@@ -37,8 +37,8 @@ pub(crate) struct Tup {
     pub(crate) work: PathBuf,
     /// Who runs it; none for the current user.
     pub(crate) user: Option<User>,
-    /// How many jobs at once; none for one per processor.
-    pub(crate) jobs: Option<usize>,
+    /// How many jobs at once.
+    pub(crate) jobs: usize,
 }
 
 /// A job that ended.
@@ -114,9 +114,8 @@ impl Tup {
 
     /// Runs the jobs that have to run, past failing ones. Returns whether tup was content.
     pub(crate) fn update(&self, stop: &AtomicBool, ended: &mut dyn FnMut(Ended)) -> Result<bool> {
-        let jobs = self.jobs.map(|jobs| format!("-j{jobs}"));
-        let mut arguments = vec!["--keep-going", "--no-scan"];
-        arguments.extend(jobs.as_deref());
+        let jobs = format!("-j{}", self.jobs);
+        let arguments = ["--keep-going", "--no-scan", &jobs];
         let mut log = Log::default();
         let success = self.run(&arguments, stop, |line| log.line(line, ended))?;
         log.flush(ended);
