@@ -40,6 +40,9 @@ doc: ## Make the documentation of our crates (target/doc), warnings as errors
 check: lint test ## What CI runs: lint, test, and a tree that is clean afterwards
 	@scripts/clean-tree
 
+fuzz: setup ## Try the property tests of the compiler with ever new cases: [MINUTES=10] [PROPTEST_CASES=2000]
+	@scripts/fuzz
+
 measure: setup ## Measure a full, an incremental and an up-to-date run of the sample, as Markdown; forgets the local cloud
 	@scripts/measure
 
@@ -64,4 +67,4 @@ ami: setup ## Make the machine image of a role in the AWS account of the environ
 requirements: setup ## Pin the Python programs of requirements.in anew
 	@scripts/requirements
 
-.PHONY: help setup build run stop clean-twin env test lint doc check measure package measure-starts deploy destroy image ami requirements
+.PHONY: help setup build run stop clean-twin env test lint doc check fuzz measure package measure-starts deploy destroy image ami requirements

@@ -27,6 +27,8 @@ mod ogg_flac;
 mod picture;
 mod playlist;
 pub mod profile;
+#[cfg(test)]
+mod properties;
 mod reconcile;
 mod refused;
 mod replay_gain;

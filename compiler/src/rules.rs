@@ -25,11 +25,11 @@ use crate::refused::Refused;
 use crate::resolve::{self, Folder};
 
 /// The longest command of a track, in bytes. Linux refuses arguments beyond 128 KiB, and the whole command is one.
-const LONGEST_COMMAND: usize = 32 << 10;
+pub(crate) const LONGEST_COMMAND: usize = 32 << 10;
 
 /// How a rule starts this program again: relative to the tup tree, so that a moved volume encodes nothing again. `%%`
 /// is how tup writes `%`.
-const PROGRAM: &str = "exec \"${tup_vardict%%/.tup/*}/../bin/vibes-compile\"";
+pub(crate) const PROGRAM: &str = "exec \"${tup_vardict%%/.tup/*}/../bin/vibes-compile\"";
 
 /// What rules need to know of a profile, on its way through tup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
