@@ -45,7 +45,9 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
         Some(output) => output.clone(),
         None => Naming::Exact.of_source(folder, &job.source, &job.extension),
     };
-    opened.warnings.extend(encoder::loss(&job.encoder, &opened.header)?);
+    opened
+        .warnings
+        .extend(encoder::loss(&job.encoder, &job.format, &opened.header)?);
     if let Some(gain) = &job.gain {
         set_gains(place, folder, job, gain, &mut opened.tags, &mut opened.warnings)?;
     }

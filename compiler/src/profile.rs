@@ -22,7 +22,7 @@ pub fn check(name: &str, text: &str) -> Result<Checked> {
     let profile = Profile::parse(name, text)?;
     let program = program(&profile);
     let of_profile = || format!("profile {name:?}");
-    let version = encoder::version(&program).with_context(of_profile)?;
+    let version = encoder::version(profile.encoder.name, &program).with_context(of_profile)?;
     if let Some(words) = encoder::try_flags(&profile, &program).with_context(of_profile)? {
         return Err(profile.flags_refused(&words).into());
     }

@@ -1,4 +1,4 @@
-//! The kinds of source audio: named by the file's extension, confirmed by its first bytes.
+//! The kinds of source audio: found by the file's extension, told by its first bytes.
 
 use std::ffi::OsStr;
 use std::fs::File;

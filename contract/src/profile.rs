@@ -27,6 +27,8 @@ pub struct Format {
     pub name: &'static str,
     /// The file name extension of the outputs, without the dot.
     pub extension: &'static str,
+    /// It keeps the samples, and takes as much room as they need.
+    pub lossless: bool,
 }
 
 /// An encoder program that a profile may name.
@@ -58,10 +60,12 @@ pub const ENCODERS: &[Encoder] = &[
             Format {
                 name: "flac",
                 extension: "flac",
+                lossless: true,
             },
             Format {
                 name: "oggflac",
                 extension: "oga",
+                lossless: true,
             },
         ],
     },
@@ -70,6 +74,7 @@ pub const ENCODERS: &[Encoder] = &[
         formats: &[Format {
             name: "mp3",
             extension: "mp3",
+            lossless: false,
         }],
     },
     Encoder {
@@ -77,6 +82,7 @@ pub const ENCODERS: &[Encoder] = &[
         formats: &[Format {
             name: "vorbis",
             extension: "ogg",
+            lossless: false,
         }],
     },
     Encoder {
@@ -84,7 +90,31 @@ pub const ENCODERS: &[Encoder] = &[
         formats: &[Format {
             name: "opus",
             extension: "opus",
+            lossless: false,
         }],
+    },
+    Encoder {
+        name: "wavpack",
+        formats: &[Format {
+            name: "wavpack",
+            extension: "wv",
+            lossless: true,
+        }],
+    },
+    Encoder {
+        name: "ffmpeg",
+        formats: &[
+            Format {
+                name: "aac",
+                extension: "m4a",
+                lossless: false,
+            },
+            Format {
+                name: "alac",
+                extension: "m4a",
+                lossless: true,
+            },
+        ],
     },
 ];
 
@@ -481,7 +511,7 @@ mod tests {
         let cases = [
             (
                 "CONFIG_ENCODER=winamp",
-                "profile \"car\", line 1: unknown encoder \"winamp\"; known are flac|lame|oggenc|opusenc",
+                "profile \"car\", line 1: unknown encoder \"winamp\"; known are flac|lame|oggenc|opusenc|wavpack|ffmpeg",
             ),
             (
                 "CONFIG_ENCODER=flac\nCONFIG_FLAVOUR=x",
@@ -517,7 +547,7 @@ mod tests {
             ),
             (
                 "",
-                "profile \"car\": it names no encoder; add a line CONFIG_ENCODER=flac|lame|oggenc|opusenc",
+                "profile \"car\": it names no encoder; add a line CONFIG_ENCODER=flac|lame|oggenc|opusenc|wavpack|ffmpeg",
             ),
         ];
         for (text, expected) in cases {

@@ -41,7 +41,7 @@ pub(crate) fn builds(entries: &[Entry], profiles: &[Profile], shard: u32, shards
         tracks += 1;
         sound += entry.size;
     }
-    let tenths = |profile: &Profile| if profile.encoder.name == "flac" { 11 } else { 5 };
+    let tenths = |profile: &Profile| if profile.format.lossless { 11 } else { 5 };
     let outputs = profiles
         .iter()
         .map(|profile| sound / 10 * tenths(profile) + tracks * (PER_TRACK + PER_FILE));

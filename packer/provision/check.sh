@@ -10,7 +10,7 @@ trap 'echo "check.sh: line $LINENO does not hold: $BASH_COMMAND" >&2' ERR
 [ "$(id --user vibes)" = "$uid" ]
 programs=(vibes-agent vibes-compile chronyd sshd mkfs.ext4 e2fsck dumpe2fs resize2fs blkid)
 case "$VIBES_ROLE" in
-worker) programs+=(tup ffmpeg flac lame oggenc opusenc fusermount3) ;;
+worker) programs+=(tup ffmpeg flac lame oggenc opusenc wavpack fusermount3) ;;
 server) programs+=(caddy rsync rrsync /usr/lib/openssh/sftp-server) ;;
 esac
 for program in "${programs[@]}"; do

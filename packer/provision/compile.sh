@@ -14,9 +14,9 @@ mkdir -p "$trial/sources/artist/album" "$trial/profiles" "$trial/builds"
     printf 'data\x10\xb1\x02\x00'
     head --bytes=176400 /dev/zero
 } >"$trial/sources/artist/album/01-silence.wav"
-for encoder in flac lame oggenc opusenc; do
+for encoder in flac lame oggenc opusenc wavpack ffmpeg; do
     echo "CONFIG_ENCODER=$encoder" >"$trial/profiles/$encoder.config"
 done
 
 unshare --net vibes-compile build --sources "$trial/sources" --profiles "$trial/profiles" --builds "$trial/builds" --user vibes
-[ "$(find "$trial/builds/out" -name "01-silence.*" -size +0 | wc --lines)" = 4 ]
+[ "$(find "$trial/builds/out" -name "01-silence.*" -size +0 | wc --lines)" = 6 ]

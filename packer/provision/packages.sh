@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(ca-certificates chrony e2fsprogs openssh-server util-linux)
 case "$VIBES_ROLE" in
 volmgr) ;;
-worker) packages+=(ffmpeg flac fuse3 lame opus-tools tup vorbis-tools) ;;
+worker) packages+=(ffmpeg flac fuse3 lame opus-tools tup vorbis-tools wavpack) ;;
 server) packages+=(caddy python3 rsync) ;; # rrsync is part of rsync and written in Python
 *)
     echo "VIBES_ROLE is '$VIBES_ROLE': give volmgr, worker or server" >&2

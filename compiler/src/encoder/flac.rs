@@ -10,8 +10,9 @@ use crate::trim::Cut;
 
 pub(super) const PROGRAM: Program = Program {
     name: "flac",
-    reads,
-    takes: |header| Pcm::of(header, FINEST),
+    version: "--version",
+    reads: |header, _| reads(header),
+    takes: |header, _| Pcm::of(header, FINEST),
     arguments,
     misunderstood: |_| false,
 };

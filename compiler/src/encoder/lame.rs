@@ -7,8 +7,9 @@ use crate::header::{Coding, Form, Header};
 
 pub(super) const PROGRAM: Program = Program {
     name: "lame",
-    reads,
-    takes: |header| Pcm {
+    version: "--version",
+    reads: |header, _| reads(header),
+    takes: |header, _| Pcm {
         channels: header.channels.min(2),
         ..Pcm::of(header, Coding::Float(32))
     },

@@ -6,6 +6,7 @@ mod lame;
 mod oggenc;
 mod opusenc;
 mod pipeline;
+mod wavpack;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,10 +28,12 @@ use pipeline::{Said, Stage};
 struct Program {
     /// Its name, as in [`contract::profile::ENCODERS`].
     name: &'static str,
+    /// The argument that makes it tell its version.
+    version: &'static str,
     /// Whether it reads such a file itself.
-    reads: fn(&Header) -> bool,
+    reads: fn(&Header, format: &str) -> bool,
     /// What it gets decoded of what it does not read.
-    takes: fn(&Header) -> Pcm,
+    takes: fn(&Header, format: &str) -> Pcm,
     /// The arguments that make it encode this input into `output`, without any tag and without saying anything but what
     /// is wrong.
     arguments: fn(&Encode, Input) -> Vec<OsString>,
@@ -39,7 +42,14 @@ struct Program {
 }
 
 /// Every program, as [`contract::profile::ENCODERS`] (a test compares them).
-const PROGRAMS: &[Program] = &[flac::PROGRAM, lame::PROGRAM, oggenc::PROGRAM, opusenc::PROGRAM];
+const PROGRAMS: &[Program] = &[
+    flac::PROGRAM,
+    lame::PROGRAM,
+    oggenc::PROGRAM,
+    opusenc::PROGRAM,
+    wavpack::PROGRAM,
+    ffmpeg::PROGRAM,
+];
 
 /// Samples as a decoder hands them over, as WAVE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,8 +137,8 @@ pub(crate) fn run(encode: &Encode<'_>) -> Result<()> {
 ///
 /// # Errors
 /// The encoder is unknown.
-pub(crate) fn loss(encoder: &str, header: &Header) -> Result<Option<String>> {
-    let Pcm { coding, channels } = (of(encoder)?.takes)(header);
+pub(crate) fn loss(encoder: &str, format: &str, header: &Header) -> Result<Option<String>> {
+    let Pcm { coding, channels } = (of(encoder)?.takes)(header, format);
     Ok(match (header.coding, coding) {
         _ if channels < header.channels => Some(format!("its {} channels are mixed to {channels}", header.channels)),
         (Coding::Float(_), Coding::Integer(bits)) => Some(format!(
@@ -184,9 +194,10 @@ pub(crate) fn try_flags(profile: &Profile, program: &str) -> Result<Option<Strin
 ///
 /// # Errors
 /// It is not installed or says nothing.
-pub(crate) fn version(program: &str) -> Result<String> {
+pub(crate) fn version(encoder: &str, program: &str) -> Result<String> {
+    let argument = of(encoder)?.version;
     let output = Command::new(program)
-        .arg("--version")
+        .arg(argument)
         .env_clear()
         .env("PATH", PATH)
         .stdin(Stdio::null())
@@ -195,14 +206,14 @@ pub(crate) fn version(program: &str) -> Result<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     line.map(str::to_owned)
-        .with_context(|| format!("{program} --version says nothing"))
+        .with_context(|| format!("{program} {argument} says nothing"))
 }
 
 /// The versions of this compiler and of the encoders that are installed.
 pub fn versions() -> Versions {
     let installed = ENCODERS
         .iter()
-        .filter_map(|encoder| Some((encoder.name.to_owned(), version(encoder.name).ok()?)));
+        .filter_map(|encoder| Some((encoder.name.to_owned(), version(encoder.name, encoder.name).ok()?)));
     Versions {
         compiler: env!("CARGO_PKG_VERSION").to_owned(),
         encoders: BTreeMap::from_iter(installed),
@@ -227,10 +238,10 @@ impl Encode<'_> {
 
     /// The programs that turn the source into WAVE that the encoder reads; none if it reads the source.
     fn decoders(&self, program: &Program) -> Vec<Stage> {
-        if self.cut.is_none() && (program.reads)(self.header) {
+        if self.cut.is_none() && (program.reads)(self.header, self.format) {
             return Vec::new();
         }
-        let pcm = (program.takes)(self.header);
+        let pcm = (program.takes)(self.header, self.format);
         if self.header.form != Form::Flac {
             return vec![ffmpeg::decoder(Some(self.source), self.header, self.cut, pcm)];
         }

@@ -8,8 +8,9 @@ use crate::header::{Coding, Form, Header};
 // It ignores flags that it does not know and corrects values out of range, with a warning.
 pub(super) const PROGRAM: Program = Program {
     name: "oggenc",
-    reads,
-    takes,
+    version: "--version",
+    reads: |header, _| reads(header),
+    takes: |header, _| takes(header),
     arguments,
     misunderstood: |words| words.contains("WARNING"),
 };

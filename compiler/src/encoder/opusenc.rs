@@ -6,8 +6,9 @@ use super::{Encode, Input, Program, oggenc};
 
 pub(super) const PROGRAM: Program = Program {
     name: "opusenc",
-    reads: oggenc::reads,
-    takes: oggenc::takes,
+    version: "--version",
+    reads: |header, _| oggenc::reads(header),
+    takes: |header, _| oggenc::takes(header),
     arguments,
     misunderstood: |_| false,
 };

@@ -1,5 +1,8 @@
 //! Tags and pictures into outputs, in the way of each format. The samples stay untouched.
 
+mod ape;
+mod mp4;
+
 use std::fs::{File, OpenOptions};
 use std::io::Cursor;
 use std::path::Path;
@@ -25,6 +28,12 @@ use crate::tags::Tags;
 /// The largest tag that is read back: more than any picture that a format can hold.
 const LARGEST: usize = 512 << 20;
 
+/// Numbers, and the names that their totals have.
+const TOTALS: [(&str, &[&str]); 2] = [
+    ("TRACKNUMBER", &["TRACKTOTAL", "TOTALTRACKS"]),
+    ("DISCNUMBER", &["DISCTOTAL", "TOTALDISCS"]),
+];
+
 const CHANNEL_MASK: &str = "WAVEFORMATEXTENSIBLE_CHANNEL_MASK";
 
 /// Without room for later edits: outputs are made anew instead, and lofty would fill up a whole Ogg page (8 KB).
@@ -47,6 +56,8 @@ pub(crate) fn write(format: &str, path: &Path, tags: &Tags, pictures: &[Picture]
         "vorbis" => vorbis(path, tags, pictures),
         "opus" => opus(path, tags, pictures),
         "mp3" => mp3(path, tags, pictures),
+        "aac" | "alac" => mp4::write(path, tags, pictures),
+        "wavpack" => ape::write(path, tags, pictures),
         _ => bail!("nobody knows how to tag {format}"),
     }
     .with_context(|| format!("writing tags as {format}"))
@@ -140,8 +151,8 @@ fn frame(name: &str, values: &[String], tags: &Tags) -> Option<Frame<'static>> {
     let utf8 = TextEncoding::UTF8;
     let joined = values.join("\0");
     match name {
-        "TRACKNUMBER" => return Some(text("TRCK", of_total(&joined, tags, &["TRACKTOTAL", "TOTALTRACKS"]))),
-        "DISCNUMBER" => return Some(text("TPOS", of_total(&joined, tags, &["DISCTOTAL", "TOTALDISCS"]))),
+        "TRACKNUMBER" => return Some(text("TRCK", of_total(&joined, tags, TOTALS[0].1))),
+        "DISCNUMBER" => return Some(text("TPOS", of_total(&joined, tags, TOTALS[1].1))),
         "TRACKTOTAL" | "TOTALTRACKS" if !tags.get("TRACKNUMBER").is_empty() => return None,
         "DISCTOTAL" | "TOTALDISCS" if !tags.get("DISCNUMBER").is_empty() => return None,
         _ => {}
