@@ -150,11 +150,14 @@ fn long_world() -> World {
     world
 }
 
-/// Waits for so many outputs of a build with one job at a time.
+/// Waits for so many outputs of a build, whichever they are: tracks of one length have no order.
 fn await_outputs(world: &World, number: usize) {
-    let last = world.output(format!("home/{:02}.opus", number - 1));
+    let there = || {
+        let tracks = (0..12).map(|track| world.output(format!("home/{track:02}.opus")));
+        tracks.filter(|track| track.exists()).count()
+    };
     let begun = Instant::now();
-    while !last.exists() {
+    while there() < number {
         assert!(begun.elapsed() < Duration::from_secs(60), "no track in a minute");
         thread::sleep(Duration::from_millis(20));
     }
