@@ -167,6 +167,23 @@ fn a_changed_manifest_builds_the_tracks_that_it_changes() {
 }
 
 #[test]
+fn a_manifest_that_comes_leaves_out_what_it_does_not_name_until_it_goes() {
+    let world = World::new();
+    for number in 1..=3 {
+        world.write(format!("a/{number}.wave"), tone(number));
+    }
+    world.build_well();
+    world.write("a/mustup-manifest.yaml", "1.wave:\n");
+    let built = world.build_well();
+    assert_eq!(built.list("removed"), ["home/a/2.flac", "home/a/3.flac"]);
+    assert!(built.list("built").is_empty());
+    let built = built_after(&world, || {
+        fs::remove_file(world.source("a/mustup-manifest.yaml")).unwrap()
+    });
+    assert_eq!(built, ["home/a/2.flac", "home/a/3.flac"]);
+}
+
+#[test]
 fn a_changed_chain_builds_what_is_below_it_where_it_makes_a_difference() {
     let world = album();
     world.write("neu/1/01-hallogallo.wave", tone(9));
@@ -280,6 +297,18 @@ fn yaml_that_does_not_parse_fails_what_it_speaks_of_and_nothing_else() {
     assert_eq!(
         failures["can/tago/03-bonus.wave"],
         "can/tago/mustup-manifest.yaml is not UTF-8"
+    );
+
+    let bomb = (1..30).map(|level| format!("a{level}: &a{level} [{}]\n", format!("*a{},", level - 1).repeat(9)));
+    world.write(
+        "can/tago/mustup-manifest.yaml",
+        format!("a0: &a0 x\n{}", bomb.collect::<String>()),
+    );
+    let failures = world.build().failures();
+    let reason = &failures["can/tago/03-bonus.wave"];
+    assert_eq!(
+        reason,
+        "can/tago/mustup-manifest.yaml, line 7: it stands for more than 4 MiB"
     );
 
     world.write("can/tago/mustup-manifest.yaml", vec![b'\n'; 2 << 20]);

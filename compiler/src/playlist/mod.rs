@@ -24,6 +24,8 @@ use crate::layout::UNFINISHED_PREFIX;
 use crate::names::Naming;
 use crate::refused::Refused;
 pub(crate) use sources::Playlists;
+#[cfg(test)]
+pub(crate) use sources::parse;
 
 /// A playlist of the collection.
 #[derive(Debug)]

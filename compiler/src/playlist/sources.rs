@@ -244,13 +244,15 @@ fn subject(path: &Path) -> (bool, PathBuf) {
 }
 
 /// What a `NAME.pl.yaml` says.
-struct Parsed {
+#[derive(Debug)]
+pub(crate) struct Parsed {
     title: String,
     /// Entries with their lines.
     entries: Vec<(usize, String)>,
 }
 
-fn parse(text: &str, name: &str) -> Result<Parsed, Refused> {
+/// Reads a `NAME.pl.yaml`.
+pub(crate) fn parse(text: &str, name: &str) -> Result<Parsed, Refused> {
     let document = yaml::read(text)?;
     let map = || document.refused("the playlist is no map", "write title: and tracks:");
     let mut parsed = Parsed {

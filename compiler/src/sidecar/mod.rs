@@ -2,6 +2,8 @@
 //!
 //! One file per kind of sidecar. Each kind turns its file into a [`Sidecar`]; nearer ones win, setting by setting.
 
+#[cfg(test)]
+mod fuzz;
 mod mustup_manifest;
 mod mustup_metadata;
 mod options;
