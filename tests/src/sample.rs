@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use albums::{ALBUMS, ARTISTS, Album, Cover};
+use albums::{ALBUMS, ARTISTS, Album, Cover, PLAYLIST};
 use audio::{Container, Sound};
 
 /// The sample's profiles: name and `tup.config` text, one for each encoder.
 pub const PROFILES: &[(&str, &str)] = &[
     (
         "home",
-        "CONFIG_ENCODER=flac\nCONFIG_FORMAT=flac\nCONFIG_FLAC_FLAGS=--best\n",
+        "CONFIG_ENCODER=flac\nCONFIG_FORMAT=flac\nCONFIG_FLAC_FLAGS=--best\nCONFIG_REPLAYGAIN=album\n",
     ),
     (
         "phone",
@@ -24,7 +24,7 @@ pub const PROFILES: &[(&str, &str)] = &[
     ),
     (
         "car",
-        "CONFIG_ENCODER=lame\nCONFIG_FORMAT=mp3\nCONFIG_LAME_FLAGS=-V 2\n",
+        "CONFIG_ENCODER=lame\nCONFIG_FORMAT=mp3\nCONFIG_LAME_FLAGS=-V 2\nCONFIG_PLAYLISTS=m3u\n",
     ),
     (
         "radio",
@@ -32,7 +32,7 @@ pub const PROFILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Writes the whole sample: 60 tracks of 2 to 4 seconds in 10 albums by 6 artists into `sources`, and
+/// Writes the whole sample: 60 tracks of 2 to 4 seconds in 10 albums by 6 artists and a playlist into `sources`, and
 /// [`PROFILES`] as `NAME.config` into `profiles`.
 ///
 /// Needs the program `flac`. A directory that exists already is left as it is, so that a sample somebody edited
@@ -42,6 +42,7 @@ pub fn write(sources: &Path, profiles: &Path) -> Result<()> {
         for (folder, tags) in ARTISTS {
             put(&dir.join(folder).join("tags.vc"), tags)?;
         }
+        put(&dir.join(PLAYLIST.0), PLAYLIST.1)?;
         ALBUMS
             .iter()
             .enumerate()

@@ -60,6 +60,15 @@ pub(super) const ARTISTS: &[(&str, &str)] = &[
     ("Ёлки <3", "ARTIST=Ёлки <3\nGENRE=Ambient\n"),
 ];
 
+/// A playlist at the collection's root: its name and its text.
+pub(super) const PLAYLIST: (&str, &str) = (
+    "Late & Loud.pl.yaml",
+    "title: Late & Loud\ntracks:\n\
+    - Null Pointer/Stack Overflow/02-Off by One\n\
+    - 山田花火/夜 🌙/02-星 ✨\n\
+    - Ёлки <3/Тишина #1/03-Снег\n",
+);
+
 /// Every album, artist by artist.
 pub(super) const ALBUMS: &[Album] = &[
     Album {
@@ -184,12 +193,20 @@ pub(super) const ALBUMS: &[Album] = &[
     },
     Album {
         folder: "Null Pointer/Stack Overflow",
-        tags: "ALBUM=Stack Overflow\nDATE=2020\n",
         sidecars: &[
-            ("vibes.txt", "apic=3:png:.\n"),
-            ("01-Segfault.tags.vc", "TITLE=Segfault\nISRC=XX0002000001\n"),
+            (
+                "mustup-metadata.yaml",
+                "tags:\n  common: {album: Stack Overflow}\n  Vorbis: {DATE: 2020}\n\
+                pictures:\n  APIC:\n    3: {path: dump.png, description: A core dump}\n",
+            ),
+            (
+                "mustup-manifest.yaml",
+                "01-Segfault.wav:\n  metadata: {tags: {common: {title: Segfault}, Vorbis: {ISRC: XX0002000001}}}\n\
+                02-Off by One.wav:\n  metadata: {tags: {common: {title: Off by Two}}}\n\
+                03-Use After Free.wav:\n04-Race.wav:\n05-Deadlock.wav:\n06-Core Dump.wav:\n",
+            ),
         ],
-        cover: Cover::Png("picture-03.png"),
+        cover: Cover::Png("dump.png"),
         channels: 1,
         tracks: &[
             "01-Segfault.wav",

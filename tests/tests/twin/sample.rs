@@ -10,6 +10,9 @@ use tests::{readback, sample, tree};
 
 use crate::builds::Bench;
 
+/// The sample's playlist, in the profile that asks for it.
+const PLAYLIST: &str = "Late & Loud.m3u";
+
 const EXTENSIONS: &[(&str, &str)] = &[("home", "flac"), ("phone", "opus"), ("car", "mp3"), ("radio", "ogg")];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,6 +28,7 @@ async fn the_sample_is_built_whole_and_a_second_run_has_nothing_to_do() -> Resul
     every_track_has_an_output_of_the_same_name(&bench)?;
     flac_has_the_exact_samples_of_its_source(&bench)?;
     tags_and_covers_are_in_all_four_formats(&bench)?;
+    the_playlist_leads_to_tracks(&bench)?;
     let release = world.release().await?;
     assert!(release.complete, "the release is whole");
     assert_eq!(release.failed, []);
@@ -63,7 +67,8 @@ fn every_track_has_an_output_of_the_same_name(bench: &Bench) -> Result<()> {
             .into_iter()
             .map(|(_, base)| format!("{base}.{extension}"))
             .collect();
-        let found: BTreeSet<String> = tree::read(&bench.out.join(profile))?.into_keys().collect();
+        let mut found: BTreeSet<String> = tree::read(&bench.out.join(profile))?.into_keys().collect();
+        assert_eq!(found.remove(PLAYLIST), *profile == "car", "{profile}: the playlist is where it is asked for");
         assert_eq!(found, expected, "profile {profile}");
     }
     Ok(())
@@ -76,6 +81,17 @@ fn flac_has_the_exact_samples_of_its_source(bench: &Bench) -> Result<()> {
             readback::samples(&bench.sources.join(&name))? == readback::samples(&output)?,
             "{name} and its FLAC hold the same samples"
         );
+    }
+    Ok(())
+}
+
+fn the_playlist_leads_to_tracks(bench: &Bench) -> Result<()> {
+    let folder = bench.out.join("car");
+    let text = std::fs::read_to_string(folder.join(PLAYLIST))?;
+    let entries: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(entries.len(), 3, "{text}");
+    for entry in entries {
+        assert!(folder.join(entry).is_file(), "{entry} is there");
     }
     Ok(())
 }
@@ -117,6 +133,9 @@ fn tags_and_covers_are_in_all_four_formats(bench: &Bench) -> Result<()> {
                 "{profile}: {name} has a title"
             );
         }
+        let by_manifest = &found[&format!("Null Pointer/Stack Overflow/02-Off by One.{extension}")].tags;
+        assert_eq!(by_manifest["TITLE"], ["Off by Two"], "{profile}: from the manifest");
+        assert_eq!(by_manifest["ALBUM"], ["Stack Overflow"], "{profile}: from the metadata");
         let japanese = found
             .iter()
             .find(|(name, _)| name.starts_with("山田花火/"))
