@@ -3,14 +3,12 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use support::{World, png, says, tone};
 
 #[test]
 fn every_example_becomes_what_its_table_says() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/collections.md");
-    let text = std::fs::read_to_string(docs).unwrap();
+    let text = support::document("collections.md");
     let (_, rest) = text.split_once("\n## Where to start\n").unwrap();
     let (section, _) = rest.split_once("\n## ").unwrap();
     let mut examples = 0;

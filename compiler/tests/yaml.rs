@@ -357,7 +357,7 @@ fn warnings_stay_until_their_reason_goes_and_encode_nothing() {
 
 #[test]
 fn the_table_of_what_wins_is_what_happens() {
-    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/collections.md")).unwrap();
+    let document = support::document("collections.md");
     let section = document.split("\n## What wins\n").nth(1).unwrap();
     let section = section.split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| "));

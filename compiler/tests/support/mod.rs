@@ -166,6 +166,12 @@ impl Drop for World {
     }
 }
 
+/// A page of `docs/`, of the clone that the test is run in.
+pub fn document(name: &str) -> String {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    fs::read_to_string(Path::new(&here).join("../docs").join(name)).unwrap()
+}
+
 /// Runs a program that has to succeed.
 pub fn run(program: &str, arguments: &[&OsStr]) -> Output {
     let output = Command::new(program).args(arguments).output().unwrap();

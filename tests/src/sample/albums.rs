@@ -66,7 +66,7 @@ pub(super) const PLAYLIST: (&str, &str) = (
     "title: Late & Loud\ntracks:\n\
     - Null Pointer/Stack Overflow/02-Off by One\n\
     - 山田花火/夜 🌙/02-星 ✨\n\
-    - Ёлки <3/Тишина #1/03-Снег\n",
+    - \"Ёлки <3/Тишина #1/03-Снег\"\n",
 );
 
 /// Every album, artist by artist.

@@ -68,7 +68,11 @@ fn every_track_has_an_output_of_the_same_name(bench: &Bench) -> Result<()> {
             .map(|(_, base)| format!("{base}.{extension}"))
             .collect();
         let mut found: BTreeSet<String> = tree::read(&bench.out.join(profile))?.into_keys().collect();
-        assert_eq!(found.remove(PLAYLIST), *profile == "car", "{profile}: the playlist is where it is asked for");
+        assert_eq!(
+            found.remove(PLAYLIST),
+            *profile == "car",
+            "{profile}: the playlist is where it is asked for"
+        );
         assert_eq!(found, expected, "profile {profile}");
     }
     Ok(())
