@@ -2,6 +2,7 @@
 
 export SOURCES PROFILES OUT SHARDS IMAGE ARCH
 export ROLE SUBNET_ID KEEP_IMAGES
+export TRACKS SHORTEST LONGEST REPEAT
 export STACK ALLOWED_CIDR VPC_ID SUBNET_IDS PARAMETERS DRY_RUN YES
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
@@ -46,6 +47,12 @@ fuzz: setup ## Try the property tests of the compiler with ever new cases: [MINU
 measure: setup ## Measure a full, an incremental and an up-to-date run of the sample, as Markdown; forgets the local cloud
 	@scripts/measure
 
+measure-scale: ## Measure the compiler on large collections, as Markdown: [TRACKS="2000 20000 100000"]
+	@scripts/measure-scale
+
+bench: ## Encode the same tracks by our build, by xargs with the bare encoders, and by beets, as Markdown: [TRACKS=60] [SHORTEST=20] [LONGEST=240] [REPEAT=3]
+	@scripts/bench
+
 package: setup ## Build, check, weigh and zip the functions for Lambda, for both its processors: [ARCH=arm64|x86_64]
 	@scripts/package
 
@@ -67,4 +74,4 @@ ami: setup ## Make the machine image of a role in the AWS account of the environ
 requirements: setup ## Pin the Python programs of requirements.in anew
 	@scripts/requirements
 
-.PHONY: help setup build run stop clean-twin env test lint doc check fuzz measure package measure-starts deploy destroy image ami requirements
+.PHONY: help setup build run stop clean-twin env test lint doc check fuzz measure measure-scale bench package measure-starts deploy destroy image ami requirements

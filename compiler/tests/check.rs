@@ -180,6 +180,19 @@ fn names_that_are_left_out_are_told_without_a_failure() {
 }
 
 #[test]
+fn unknown_entries_of_playlists_are_told_with_their_line() {
+    let world = World::new();
+    good_album(&world);
+    world.profile("car", "CONFIG_ENCODER=flac\nCONFIG_PLAYLISTS=m3u\n");
+    world.write("best.pl.yaml", "title: Best\ntracks:\n  - good/01\n  - good/gone\n");
+    let checked = check(&world);
+    assert!(!checked.fails);
+    let (reason, places) = checked.one("playlist");
+    assert_eq!(reason, "line 4: there is no track \"good/gone\"");
+    assert_eq!(places, ["best.pl.yaml"]);
+}
+
+#[test]
 fn without_profiles_the_collection_alone_is_checked() {
     let world = World::new();
     good_album(&world);
