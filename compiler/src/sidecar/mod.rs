@@ -2,11 +2,11 @@
 //!
 //! One file per kind of sidecar. Each kind turns its file into a [`Sidecar`]; nearer ones win, setting by setting.
 
-#[cfg(test)]
-mod fuzz;
 mod mustup_manifest;
 mod mustup_metadata;
 mod options;
+#[cfg(test)]
+mod properties;
 mod tags_vc;
 pub(crate) mod yaml;
 
