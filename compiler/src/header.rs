@@ -3,7 +3,7 @@
 //! Encoders differ in what they read, and all of them take what is left of a truncated file for the whole.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -288,18 +288,51 @@ fn flac(file: &mut (impl Read + Seek)) -> Result<Header, Wrong> {
     if &beginning != b"fLaC" {
         return Err(Wrong::Content);
     }
-    skip(file, 4)?;
-    Ok(stream_info(&bytes(file)?))
+    let last = bytes::<4>(file)?[0] & LAST != 0;
+    let mut header = stream_info(&bytes(file)?);
+    if !last {
+        header.speakers = flac_speakers(file)?;
+    }
+    Ok(header)
 }
 
-fn ogg_flac(file: &mut impl Read) -> Result<Header, Wrong> {
+/// The bit of a FLAC metadata block that says that it is the last one, and the type of the block with the comments.
+const LAST: u8 = 0x80;
+const COMMENTS: u8 = 4;
+
+/// The speakers in the comments of a FLAC file, if they are not those that its number of channels means.
+fn flac_speakers(file: &mut (impl Read + Seek)) -> Result<Option<u32>, Wrong> {
+    const NAME: &[u8] = b"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x";
+    loop {
+        let [kind, length @ ..] = bytes::<4>(file)?;
+        let length = u32::from_be_bytes([0, length[0], length[1], length[2]]);
+        if kind & !LAST == COMMENTS {
+            let mut comments = vec![0; length as usize];
+            file.read_exact(&mut comments)?;
+            let at = comments
+                .windows(NAME.len())
+                .position(|window| window.eq_ignore_ascii_case(NAME));
+            let digits = at.map(|at| &comments[at + NAME.len()..]).unwrap_or_default();
+            let digits = digits.iter().take_while(|digit| digit.is_ascii_hexdigit());
+            let digits: String = digits.map(|digit| char::from(*digit)).collect();
+            return Ok(u32::from_str_radix(&digits, 16).ok());
+        }
+        if kind & LAST != 0 {
+            return Ok(None);
+        }
+        skip(file, length.into())?;
+    }
+}
+
+fn ogg_flac(file: &mut (impl Read + Seek)) -> Result<Header, Wrong> {
     // The first page holds nothing but the first packet: 27 bytes, and the packet's length in one.
     let page = bytes::<28>(file)?;
     let packet = bytes::<17>(file)?;
     if page[26] != 1 || &packet[..5] != b"\x7FFLAC" || &packet[9..13] != b"fLaC" {
         return Err(Wrong::Content);
     }
-    Ok(stream_info(&bytes(file)?))
+    let metadata = crate::ogg_flac::metadata(file).map_err(|_| Wrong::Header)?;
+    flac(&mut Cursor::new(metadata))
 }
 
 /// What a profile says of a file that has no header.

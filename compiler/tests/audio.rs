@@ -285,6 +285,19 @@ fn sources(world: &World) -> BTreeMap<String, (Vec<u8>, u32)> {
     copy("bits/float-32.wav", "flac/float.aif");
     convert(world, "ffmpeg", &["-f", "s24be"], "bits/24.wav", "flac/samples.raw");
     copy("bits/24.wav", "flac/samples.raw");
+    for (channels, speakers) in [(2, 0x600), (4, 0x107), (8, 0x63F)] {
+        let wave = format!("channels/{channels}-Some({speakers}).wav");
+        for (flags, extension) in [
+            (&["--channel-map=none"] as &[&str], "flac"),
+            (&["--channel-map=none", "--ogg"], "oga"),
+        ] {
+            let mask = format!("--tag=WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x{speakers:04X}");
+            let flags = [flags, &[&mask]].concat();
+            let flac = format!("flac/{channels}-{extension}.{extension}");
+            convert(world, "flac", &flags, &wave, &flac);
+            copy(&wave, &flac);
+        }
+    }
     fs::copy(world.source("flac/aiff-24.aiff"), world.source("flac/misnamed.wav")).unwrap();
     copy("bits/24.wav", "flac/misnamed.wav");
     expected
