@@ -48,8 +48,8 @@ pub struct Shard {
     pub number: u32,
     /// How many there are.
     pub of: u32,
-    /// All audio of the collection, that of other shards too, below it: what playlists may name. Only shard 0 makes
-    /// playlists, and only it needs this.
+    /// All audio of the collection, that of other shards too, below it: what playlists may name, and what portable names
+    /// must not collide with.
     pub audio: Vec<PathBuf>,
 }
 
@@ -79,8 +79,7 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
     }
     progress(&Progress::default());
     let layout = Layout::new(&build.builds)?;
-    let portable = profiles.iter().any(|checked| checked.profile.names == Names::Portable);
-    let survey = survey::of(&layout.collection(), portable)
+    let survey = survey::of(&layout.collection())
         .with_context(|| format!("{} has to be visible there", build.collection.display()))?;
     if let Some((path, meaning)) = survey.special.first_key_value() {
         bail!(
@@ -89,6 +88,10 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
             survey.special.len() - 1
         );
     }
+    let apart = match profiles.iter().any(|checked| checked.profile.names == Names::Portable) {
+        true => Apart::of(build.shard.as_ref().map_or(&survey.audio, |shard| &shard.audio)),
+        false => Apart::default(),
+    };
     let user = build.user.as_deref().map(find_user).transpose()?;
     let processors = || thread::available_parallelism().map_or(1, usize::from);
     let encoding = build.jobs.unwrap_or_else(processors);
@@ -103,15 +106,15 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         shard: build.shard.as_ref(),
         stop,
         playlists: None,
-        portable: Naming::Portable(survey.apart.clone()),
+        portable: Naming::Portable(apart.clone()),
         report: Report::default(),
         state: Progress::default(),
         changed: false,
         indexes: BTreeMap::new(),
         failed: BTreeMap::new(),
     };
-    run.find_playlists(survey.apart.clone())?;
-    let newest = run.prepare(&survey.apart)?.max(survey.newest);
+    run.find_playlists()?;
+    let newest = run.prepare(&apart)?.max(survey.newest);
     run.wait_for_the_clock(newest);
     let _turns = Turns::give(run.layout.builds(), encoding, run.tup.user.as_ref())?;
     for _ in 0..ROUNDS {
@@ -221,15 +224,13 @@ impl Run<'_> {
     }
 
     /// Looks for playlists if a profile asks for them and no other shard makes them.
-    fn find_playlists(&mut self, apart: Apart) -> Result<()> {
+    fn find_playlists(&mut self) -> Result<()> {
         let wished = self
             .profiles
             .iter()
             .any(|checked| !checked.profile.playlists.is_empty());
         if wished && self.shard.is_none_or(|shard| shard.number == 0) {
-            let playlists = Playlists::find(&self.layout.collection(), self.shard)?;
-            self.portable = playlists.portable(apart);
-            self.playlists = Some(playlists);
+            self.playlists = Some(Playlists::find(&self.layout.collection(), self.shard)?);
         }
         Ok(())
     }

@@ -156,11 +156,15 @@ fn siblings() -> impl Strategy<Value = BTreeSet<OsString>> {
 
 /// The portable names of siblings: folders, or files with this extension.
 fn portable(siblings: &BTreeSet<OsString>, extension: Option<&str>) -> BTreeMap<OsString, String> {
-    let (mut apart, none) = (Apart::default(), BTreeSet::new());
-    match extension {
-        None => apart.add(Path::new(""), siblings, &none),
-        Some(_) => apart.add(Path::new(""), &none, siblings),
-    }
+    let audio = siblings.iter().map(|name| match extension {
+        None => Path::new(name).join("1.wav"),
+        Some(_) => {
+            let mut name = name.clone();
+            name.push(".wav");
+            name.into()
+        }
+    });
+    let apart = Apart::of(&audio.collect::<Vec<_>>());
     let lines = apart.to_lines();
     assert!(lines.chars().all(|c| c == '\n' || is_plain(c)), "{lines}");
     assert_eq!(Apart::from_lines(&lines).unwrap(), apart);

@@ -1,14 +1,13 @@
-//! A walk through the collection before tup's: what must not be there, how new the newest thing is, and which names get
-//! into each other's way.
+//! A walk through the collection before tup's: what must not be there, how new the newest thing is, and where the audio is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::names::{self, Apart};
+use crate::names;
 use crate::source;
 
 /// What the walk found.
@@ -18,25 +17,24 @@ pub(crate) struct Survey {
     pub(crate) newest: i64,
     /// Paths below the collection whose names have a meaning of their own, and the meaning.
     pub(crate) special: BTreeMap<PathBuf, &'static str>,
-    /// What portable names have to keep apart.
-    pub(crate) apart: Apart,
+    /// The audio, by its paths below the collection.
+    pub(crate) audio: Vec<PathBuf>,
 }
 
-/// Walks through the collection; not into what is left out. With `portable`, it also compares names.
+/// Walks through the collection; not into what is left out.
 ///
 /// # Errors
 /// A folder that cannot be listed.
-pub(crate) fn of(collection: &Path, portable: bool) -> Result<Survey> {
+pub(crate) fn of(collection: &Path) -> Result<Survey> {
     let mut survey = Survey::default();
-    survey.folder(collection, Path::new(""), portable)?;
+    survey.folder(collection, Path::new(""))?;
     Ok(survey)
 }
 
 impl Survey {
-    fn folder(&mut self, collection: &Path, folder: &Path, portable: bool) -> Result<()> {
+    fn folder(&mut self, collection: &Path, folder: &Path) -> Result<()> {
         let path = collection.join(folder);
         let listing = || format!("listing {}", path.display());
-        let (mut folders, mut bases) = (BTreeSet::new(), BTreeSet::new());
         for entry in fs::read_dir(&path).with_context(listing)? {
             let entry = entry.with_context(listing)?;
             let below = folder.join(entry.file_name());
@@ -49,14 +47,10 @@ impl Survey {
                 .with_context(|| format!("looking at {}", below.display()))?;
             self.newest = self.newest.max(metadata.ctime());
             if metadata.is_dir() {
-                self.folder(collection, &below, portable)?;
-                folders.insert(entry.file_name());
-            } else if let Some((base, _)) = source::of(&entry.file_name()) {
-                bases.insert(base.to_owned());
+                self.folder(collection, &below)?;
+            } else if source::of(&entry.file_name()).is_some() {
+                self.audio.push(below);
             }
-        }
-        if portable {
-            self.apart.add(folder, &folders, &bases);
         }
         Ok(())
     }
@@ -81,7 +75,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let survey = of(root.path(), false).unwrap();
+        let survey = of(root.path()).unwrap();
         let expected = ["a/Tupfile", "a/Tupfile.lua", "b/.git", "tup.config"].map(PathBuf::from);
         assert!(survey.special.keys().eq(&expected));
         assert!(survey.newest > 0);

@@ -28,7 +28,7 @@ pub fn enter(sources: &Path, builds: &Path, out: Option<&Path>) -> Result<BTreeM
     let layout = Layout::new(builds)?;
     let collection = layout.collection();
     fs::create_dir_all(&collection).with_context(|| format!("making {}", collection.display()))?;
-    let special = survey::of(sources, false)?.special;
+    let special = survey::of(sources)?.special;
     own_namespace()?;
     if special.is_empty() {
         bind(sources, &collection)?;

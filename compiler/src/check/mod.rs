@@ -22,7 +22,6 @@ use crate::profile::{self, Checked};
 use crate::refused::Refused;
 use crate::resolve::{Folder, Track};
 use crate::rules::{self, Settings};
-use crate::source;
 use crate::standalone::read_profiles;
 use crate::tags::Tags;
 use findings::{About, Findings, Severity};
@@ -80,8 +79,11 @@ impl Check {
         machine::check_readable(&self.collection, "DIR")?;
         let mut findings = Findings::default();
         let profiles = self.check_profiles(&mut findings)?;
-        let mut apart = Apart::default();
-        let folders = self.list(&mut apart, &mut findings);
+        let folders = self.list(&mut findings);
+        let files = folders
+            .iter()
+            .flat_map(|folder| folder.names.iter().map(|name| folder.path.join(name)));
+        let apart = Apart::of(&files.collect::<Vec<_>>());
         let wanted: Vec<_> = profiles
             .iter()
             .map(|Checked { profile, version }| Wanted {
@@ -148,14 +150,12 @@ impl Check {
     }
 
     /// All folders, parents first.
-    fn list(&self, apart: &mut Apart, findings: &mut Findings) -> Vec<Listed> {
+    fn list(&self, findings: &mut Findings) -> Vec<Listed> {
         let mut folders = Vec::new();
         let mut next = vec![(PathBuf::new(), None)];
         while let Some((path, above)) = next.pop() {
             match self.list_one(&path, findings) {
                 Ok((names, inner)) => {
-                    let bases = names.iter().filter_map(|name| Some(source::of(name)?.0.to_owned()));
-                    apart.add(&path, &inner, &bases.collect());
                     next.extend(inner.iter().map(|name| (path.join(name), Some(folders.len()))));
                     folders.push(Listed {
                         path,

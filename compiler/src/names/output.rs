@@ -1,12 +1,13 @@
 //! What outputs are called: as their sources, or portably.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::{decode, encode, portable};
+use crate::source;
 
 /// How a profile names its outputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,16 +75,41 @@ pub(crate) struct Apart {
     files: BTreeSet<PathBuf>,
 }
 
+/// What has outputs in one folder.
+#[derive(Debug, Default)]
+struct Siblings {
+    /// The names of folders with audio at any depth.
+    folders: BTreeSet<OsString>,
+    /// The names of audio, without extension.
+    bases: BTreeSet<OsString>,
+}
+
 impl Apart {
-    /// Adds what has to be kept apart in a folder, by the names of the folders in it and those of its files that have
-    /// outputs, without extension.
-    pub(crate) fn add(&mut self, folder: &Path, folders: &BTreeSet<OsString>, bases: &BTreeSet<OsString>) {
-        let path = |name: OsString| folder.join(name);
-        self.folders
-            .extend(portable::apart(folders, portable::folder).into_iter().map(path));
+    /// What has to be kept apart among the outputs of this audio, by its paths below the collection. All of the collection
+    /// counts, so that every shard says the same.
+    pub(crate) fn of(audio: &[PathBuf]) -> Apart {
+        let mut siblings: BTreeMap<&Path, Siblings> = BTreeMap::new();
+        for path in audio {
+            let (Some(folder), Some((base, _))) = (path.parent(), path.file_name().and_then(source::of)) else {
+                continue;
+            };
+            siblings.entry(folder).or_default().bases.insert(base.to_owned());
+            for folder in folder.ancestors() {
+                if let (Some(above), Some(name)) = (folder.parent(), folder.file_name()) {
+                    siblings.entry(above).or_default().folders.insert(name.to_owned());
+                }
+            }
+        }
         // Which extension it is changes nothing: it is the same for all of them.
         let file = |base: &OsStr, apart: bool| portable::file(base, "", apart);
-        self.files.extend(portable::apart(bases, file).into_iter().map(path));
+        let mut apart = Apart::default();
+        for (folder, Siblings { folders, bases }) in siblings {
+            let path = |name: OsString| folder.join(name);
+            let folders = portable::apart(&folders, portable::folder);
+            apart.folders.extend(folders.into_iter().map(path));
+            apart.files.extend(portable::apart(&bases, file).into_iter().map(path));
+        }
+        apart
     }
 
     /// One path a line, encoded; a folder's ends with `/`.
@@ -108,5 +134,36 @@ impl Apart {
             };
         }
         Ok(apart)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_keep_their_path_and_change_their_extension() {
+        let output =
+            |folder: &str, source: &str| Naming::Exact.of_source(Path::new(folder), OsStr::new(source), "opus");
+        assert_eq!(output("a/b", "01. x.y.wave"), Path::new("a/b/01. x.y.opus"));
+        assert_eq!(output("", "x.flac"), Path::new("x.opus"));
+    }
+
+    #[test]
+    fn only_what_has_outputs_is_kept_apart() {
+        let audio = [
+            "A/1.wav",
+            "a/b/1.wav",
+            "c/x.wav",
+            "c/X.flac",
+            "c/x.pdf",
+            "C/booklet.pdf",
+        ]
+        .map(PathBuf::from);
+        let apart = Apart::of(&audio);
+        assert_eq!(apart.to_lines(), "a/\nc/x\n");
+        let naming = Naming::Portable(apart);
+        let output = naming.of_source(Path::new("a/b"), OsStr::new("1.wav"), "opus");
+        assert_eq!(output, Path::new("a ~ca978112/b/1.opus"));
     }
 }

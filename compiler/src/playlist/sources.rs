@@ -10,7 +10,7 @@ use contract::shard::of_audio;
 
 use super::{Content, Playlist, Warning, is_file_name};
 use crate::build::Shard;
-use crate::names::{self, Apart, Naming};
+use crate::names;
 use crate::refused::Refused;
 use crate::sidecar::{self, Membership, yaml};
 use crate::source;
@@ -80,27 +80,6 @@ impl Playlists {
         self.tracks
             .shard
             .is_none_or(|(shard, shards)| shard_of(shards) == shard)
-    }
-
-    /// How a profile with portable names names the outputs of all shards, from what this one saw.
-    pub(crate) fn portable(&self, mut apart: Apart) -> Naming {
-        if self.tracks.shard.is_some() {
-            let mut folders: BTreeMap<&Path, (BTreeSet<_>, BTreeSet<_>)> = BTreeMap::new();
-            for track in &self.tracks.all {
-                for path in track.ancestors() {
-                    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
-                        continue;
-                    };
-                    let (below, bases) = folders.entry(above).or_default();
-                    let names = if path == track { bases } else { below };
-                    names.insert(name.to_owned());
-                }
-            }
-            for (folder, (below, bases)) in folders {
-                apart.add(folder, &below, &bases);
-            }
-        }
-        Naming::Portable(apart)
     }
 
     /// Adds a `NAME.pl.yaml`.
