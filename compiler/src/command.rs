@@ -120,12 +120,23 @@ impl Job {
         arguments
     }
 
-    /// The arguments that decide the output's bytes.
-    pub(crate) fn of_output(&self) -> impl Iterator<Item = String> {
-        let is_warning = |argument: &String| argument.split_once('=').is_some_and(|(name, _)| name == WARNING);
-        self.to_arguments()
-            .into_iter()
-            .filter(move |argument| !is_warning(argument))
+    /// The arguments that decide the output's bytes, without those that are about its tags and pictures.
+    pub(crate) fn of_encoder(&self) -> impl Iterator<Item = String> {
+        let is_of_encoder = |argument: &String| {
+            let name = argument.split_once('=').map_or("", |(name, _)| name);
+            ![
+                WARNING,
+                "tag",
+                "guess",
+                "picture",
+                "description",
+                "cover",
+                "gain",
+                "album",
+            ]
+            .contains(&name)
+        };
+        self.to_arguments().into_iter().filter(is_of_encoder)
     }
 
     /// Reads what [`Job::to_arguments`] wrote.

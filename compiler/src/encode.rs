@@ -255,7 +255,7 @@ fn serial(source: &Path) -> u32 {
 }
 
 /// Size and SHA-256 of a file.
-fn digest(path: &Path) -> Result<(u64, String)> {
+pub(crate) fn digest(path: &Path) -> Result<(u64, String)> {
     let reading = || format!("reading {}", path.display());
     let mut file = File::open(path).with_context(reading)?;
     let (mut size, mut digest, mut buffer) = (0, Sha256::new(), vec![0; 1 << 16]);

@@ -1,7 +1,8 @@
-//! What an output was made from, kept on the output itself, so that a build that was cut off knows what it had finished.
+//! What an output was made from, kept on the output itself, so that nothing is encoded that is there already.
 //!
-//! tup writes to its database when a run ends: killed, it runs every job of that run again (measured with 0.7.11). Those
-//! whose output is there already, made by the same command from the same files, then only write their stamp.
+//! tup runs a job again when the ctime of what it reads has changed, whatever is in it, and after it was killed every job of
+//! that run (measured with 0.7.11). A job whose output is there, made from the same samples, tags and pictures by the
+//! same encoder, then only writes its stamp.
 
 use std::fs;
 use std::io;
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::command::Job;
+use crate::encode;
 use crate::tags::Tags;
 
 /// Name of the extended attribute.
@@ -27,26 +29,28 @@ const LENGTH: usize = 32 + 8;
 pub(crate) struct MadeFrom([u8; 32]);
 
 impl MadeFrom {
-    /// Of a job that reads this source and writes these tags and pictures. A source is known by its size and ctime, as for tup.
+    /// Of a job that reads this source and writes these tags and pictures.
     pub(crate) fn new(job: &Job, source: &Path, tags: &Tags, pictures: &[Picture]) -> Result<MadeFrom> {
         let mut digest = Sha256::new();
         let mut add = |part: &[u8]| {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         };
-        for argument in job.of_output() {
+        for argument in job.of_encoder() {
             add(argument.as_bytes());
         }
-        let file = fs::metadata(source).with_context(|| format!("looking at {}", source.display()))?;
-        add(format!("{} {} {}", file.size(), file.ctime(), file.ctime_nsec()).as_bytes());
+        let (size, sha256) = encode::digest(source)?;
+        add(format!("{size} {sha256}").as_bytes());
         for (name, values) in tags.iter() {
-            add(name.as_bytes());
+            add(format!("{name}={}", values.len()).as_bytes());
             for value in values {
                 add(value.as_bytes());
             }
         }
         for picture in pictures {
             add(&[picture.pic_type().as_u8()]);
+            add(picture.mime_type().map_or("", |kind| kind.as_str()).as_bytes());
+            add(picture.description().unwrap_or_default().as_bytes());
             add(picture.data());
         }
         Ok(MadeFrom(digest.finalize().into()))
