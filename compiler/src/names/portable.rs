@@ -53,17 +53,14 @@ pub(super) fn apart(names: &BTreeSet<OsString>, portable: fn(&OsStr, bool) -> St
             let portable = portable(name, apart.contains(name));
             rivals.entry(folded(&portable)).or_default().push(name);
         }
-        let before = apart.len();
+        let mut marked = Vec::new();
         for rivals in rivals.values().filter(|rivals| rivals.len() > 1) {
             let rank = |name: &&&OsString| (!apart.contains(**name), *portable(name, false) != ***name);
             let keeps = rivals.iter().min_by_key(rank).copied();
-            apart = rivals
-                .iter()
-                .filter(|name| Some(**name) != keeps)
-                .map(|name| (*name).clone())
-                .chain(apart)
-                .collect();
+            marked.extend(rivals.iter().filter(|name| Some(**name) != keeps).copied().cloned());
         }
+        let before = apart.len();
+        apart.extend(marked);
         if apart.len() == before {
             return apart;
         }
