@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::unistd::geteuid;
@@ -145,24 +145,23 @@ fn whoever_is_not_root_builds_too() {
     fs::copy(env!("CARGO_BIN_EXE_vibes-compile"), &program).unwrap();
     fs::create_dir_all(world.builds()).unwrap();
     // As root, the rights are given away; anybody else has none anyway.
-    let mut command = if geteuid().is_root() {
+    let (mut command, root) = if geteuid().is_root() {
         chown(world.builds(), Some(NOBODY), Some(NOBODY)).unwrap();
         let mut command = Command::new("unshare");
-        // Everywhere but in some containers everybody may use it.
-        let device = "mknod \"$1\" c 10 229; chmod 666 \"$1\"; mount --bind \"$1\" /dev/fuse; shift; exec \"$@\"";
-        command
-            .args(["--mount", "sh", "-ec", device, "sh"])
-            .arg(root.join("fuse"));
+        // Everywhere but in some containers everybody may use the device. The folders above this one may be root's alone.
+        let prepare = "mknod \"$0/fuse\" c 10 229; chmod 666 \"$0/fuse\"; mount --bind \"$0/fuse\" /dev/fuse; \
+            mount --bind \"$0\" /mnt; exec \"$@\"";
+        command.args(["--mount", "sh", "-ec", prepare]).arg(&root);
         let nobody = NOBODY.to_string();
         command.args(["setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
-        command.arg(&program);
-        command
+        command.arg("/mnt/vibes-compile");
+        (command, PathBuf::from("/mnt"))
     } else {
-        Command::new(&program)
+        (Command::new(&program), root)
     };
-    command.arg("build");
+    command.env("TMPDIR", "/tmp").arg("build");
     for name in ["sources", "profiles", "builds"] {
-        command.arg(format!("--{name}")).arg(world.folder(name));
+        command.arg(format!("--{name}")).arg(root.join(name));
     }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
