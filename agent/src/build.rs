@@ -75,6 +75,7 @@ fn compile(job: Job, reporter: &Reporter, stop: &Stop) -> Result<compiler::Repor
         user: Some(job.user),
         jobs: None,
         shard: job.shard,
+        program: compiler::program()?,
     };
     let began = Instant::now();
     let mut progress = |progress: &compiler::Progress| {

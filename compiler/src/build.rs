@@ -39,6 +39,8 @@ pub struct Build {
     pub jobs: Option<usize>,
     /// The shard of a divided collection that is seen; none for a whole collection.
     pub shard: Option<Shard>,
+    /// What tup runs ([`program`]).
+    pub program: PathBuf,
 }
 
 /// A part of a collection: all its sidecars and some of its audio ([`contract::shard`]).
@@ -104,6 +106,7 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         layout,
         profiles,
         shard: build.shard.as_ref(),
+        program: &build.program,
         stop,
         playlists: None,
         portable: Naming::Portable(apart.clone()),
@@ -135,6 +138,7 @@ struct Run<'a> {
     tup: Tup,
     profiles: Vec<Checked>,
     shard: Option<&'a Shard>,
+    program: &'a Path,
     stop: &'a AtomicBool,
     /// The playlists, if any profile asks for them here.
     playlists: Option<Playlists>,
@@ -169,7 +173,7 @@ impl Run<'_> {
             self.make_folder(&folder)?;
         }
         self.tup.init()?;
-        link(&program()?, &self.layout.bin().join("vibes-compile"))?;
+        link(self.program, &self.layout.bin().join("vibes-compile"))?;
         let mut newest = write_if_different(&self.layout.work().join("Tupdefault"), TUPDEFAULT)?;
         newest = newest.max(write_if_different(&self.layout.apart(), &apart.to_lines())?);
         self.remove_other_profiles()?;
@@ -479,8 +483,12 @@ fn tup_config(profile: &Profile, version: &str, shard: Option<&Shard>) -> Result
     ))
 }
 
-/// `vibes-compile`: this program, or the one beside it, or the one on the path.
-fn program() -> Result<PathBuf> {
+/// `vibes-compile`: this program, or the one beside it, or the one on the path. To be asked before [`crate::view::enter`]: a
+/// program that does not lie on the file system of `/` has no path in another mount namespace.
+///
+/// # Errors
+/// It is nowhere there.
+pub fn program() -> Result<PathBuf> {
     const NAME: &str = "vibes-compile";
     let this = std::env::current_exe().context("finding this program")?;
     let beside = this.with_file_name(NAME);

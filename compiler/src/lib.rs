@@ -49,6 +49,6 @@ mod turns;
 pub mod view;
 mod write_tags;
 
-pub use build::{Build, Shard, build};
+pub use build::{Build, Shard, build, program};
 pub use encoder::versions;
 pub use report::{Counts, Failure, Outcome, Phase, Progress, Report, Versions};

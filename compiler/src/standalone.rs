@@ -13,7 +13,7 @@ use signal_hook::flag;
 
 use crate::report::{Outcome, Report};
 use crate::terminal::Terminal;
-use crate::{Build, build, machine, view};
+use crate::{Build, build, machine, program, view};
 
 /// What the command line says.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ impl Standalone {
     pub fn run(&self) -> Result<ExitCode> {
         let profiles = read_profiles(&self.profiles)?;
         self.check()?;
+        let program = program()?;
         let hidden = view::enter(&self.sources, &self.builds, self.out.as_deref())?;
         let stop = stop_on_signals()?;
         let wanted = Build {
@@ -51,6 +52,7 @@ impl Standalone {
             user: self.user.clone(),
             jobs: self.jobs,
             shard: None,
+            program,
         };
         let mut terminal = Terminal::new();
         let report = build(&wanted, &mut |progress| terminal.show(progress), &stop);

@@ -254,6 +254,7 @@ fn names_that_tup_would_obey_stop_a_build_that_sees_them() {
         user: None,
         jobs: None,
         shard: None,
+        program: env!("CARGO_BIN_EXE_vibes-compile").into(),
     };
     let error = compiler::build(&build, &mut |_| {}, &false.into())
         .unwrap_err()

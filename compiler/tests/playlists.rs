@@ -308,6 +308,7 @@ fn the_first_shard_makes_all_playlists_and_the_others_none() {
                 of: 2,
                 audio: audio.clone(),
             }),
+            program: env!("CARGO_BIN_EXE_vibes-compile").into(),
         };
         let report = compiler::build(&build, &mut |_| {}, &false.into()).unwrap();
         assert_eq!(
