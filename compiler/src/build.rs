@@ -120,11 +120,19 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
     let newest = run.prepare(&apart)?.max(survey.newest);
     run.wait_for_the_clock(newest);
     let _turns = Turns::give(run.layout.builds(), encoding, run.tup.user.as_ref())?;
-    for _ in 0..ROUNDS {
+    run.update(progress)?;
+    if !run.stopped() && !survey.audio.is_empty() && run.has_no_track()? {
+        // Somebody let tup look where the collection was not to be seen, and it does not look again.
+        run.forget_tree()?;
+        let newest = run.prepare(&apart)?;
+        run.wait_for_the_clock(newest);
         run.update(progress)?;
+    }
+    for _ in 0..ROUNDS {
         if run.stopped() || run.reconcile(progress)? == 0 {
             return run.finish();
         }
+        run.update(progress)?;
     }
     bail!(
         "outputs keep changing while they are looked at; let nothing else write to {}",
@@ -310,7 +318,7 @@ impl Run<'_> {
         })?;
         if !self.stopped() && !content && ended.iter().all(|job| job.failure.is_none()) {
             bail!(
-                "tup failed, and no track did; run it in {} to see why",
+                "tup failed, and no track did; build again, and if it stays, remove {} before: finished outputs stay",
                 self.layout.work().display()
             );
         }
@@ -324,6 +332,27 @@ impl Run<'_> {
             sum.failed = counts.failed;
         }
         self.state = state;
+        Ok(())
+    }
+
+    /// tup knows no track at all, neither a good nor a failing one.
+    fn has_no_track(&self) -> Result<bool> {
+        for checked in &self.profiles {
+            let stamps = self.layout.variant(&checked.profile.name).join("collection");
+            if reconcile::holds_a_stamp(&stamps)? {
+                return Ok(false);
+            }
+        }
+        Ok(self.failed.is_empty())
+    }
+
+    /// Takes away all that tup knows. The outputs stay: who encodes finds them finished.
+    fn forget_tree(&mut self) -> Result<()> {
+        self.indexes.clear();
+        remove_folder(&self.layout.work().join(".tup"))?;
+        for checked in &self.profiles {
+            remove_folder(&self.layout.variant(&checked.profile.name))?;
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -123,6 +124,24 @@ pub(crate) fn visit(folder: &Path, visitor: &mut dyn FnMut(&Path) -> Result<()>)
         }
     }
     Ok(())
+}
+
+/// A stamp lies somewhere below a folder; none does if that does not exist.
+///
+/// # Errors
+/// A folder cannot be listed.
+pub(crate) fn holds_a_stamp(folder: &Path) -> Result<bool> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries.with_context(|| format!("listing {}", folder.display()))?,
+    };
+    for entry in entries {
+        let path = entry.with_context(|| format!("listing {}", folder.display()))?.path();
+        if path.is_dir() && holds_a_stamp(&path)? || path.to_string_lossy().ends_with(STAMP_SUFFIX) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes the folders below a folder that hold no file.

@@ -107,7 +107,10 @@ impl Tup {
         let mut names = BTreeSet::new();
         let success = self.run(&["todo", "--no-scan"], stop, |line| names.extend(name_in(&line)))?;
         if !success && !stop.load(Ordering::Relaxed) {
-            bail!("tup todo failed; run it in {} to see why", self.work.display());
+            bail!(
+                "tup todo failed; build again, and if it stays, remove {} before: finished outputs stay",
+                self.work.display()
+            );
         }
         Ok(names)
     }

@@ -320,3 +320,27 @@ fn every_format_gives_the_same_bytes_again() {
         assert!(before[&name].0 == bytes, "{name}");
     }
 }
+
+#[test]
+fn a_tree_that_has_lost_the_collection_is_begun_anew() {
+    let world = world();
+    world.build_well();
+    let before = world.outputs();
+    // Outside of the build's mount namespace the collection is empty, and tup forgets all of it for good.
+    let scan = std::process::Command::new("tup")
+        .arg("scan")
+        .current_dir(world.builds().join("work"))
+        .output()
+        .unwrap();
+    assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
+    for _ in 0..2 {
+        let built = world.build_well();
+        assert_eq!((built.list("built"), built.list("removed")), (vec![], vec![]));
+        assert!(world.outputs() == before);
+    }
+    world.write("new/01-new.wav", tone(9));
+    assert_eq!(
+        world.build_well().list("built"),
+        ["home/new/01-new.flac", "phone/new/01-new.opus"]
+    );
+}
