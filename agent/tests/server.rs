@@ -155,33 +155,37 @@ async fn every_protocol_gives_everything_and_takes_nothing() {
     assert!(folder.join("powered-off").exists());
 }
 
-/// Begins a slow transfer of the big file by every protocol.
-async fn slow_transfers(world: &World) -> Vec<Transfer> {
+/// Begins a slow transfer of the big file by every protocol, at so many KiB a second.
+async fn slow_transfers(world: &World, rate: u32) -> Vec<Transfer> {
     let to = |name: &str| world.path().join(name);
     let (by_rsync, by_ssh, by_sftp, by_http) = (to("slow-rsync"), to("slow-ssh"), to("slow-sftp"), to("slow-http"));
     fs::create_dir(&by_ssh).unwrap();
     fs::create_dir(&by_rsync).unwrap();
+    let (limit, kilobits, kilobytes) = (format!("--bwlimit={rate}"), (8 * rate).to_string(), format!("{rate}k"));
     let name = |path: &std::path::Path| path.display().to_string();
     vec![
         Transfer::begin(
-            &mut world.rsync(&["-a", "--bwlimit=2m", &world.rsync_url("home/a/"), &name(&by_rsync)]),
+            &mut world.rsync(&["-a", &limit, &world.rsync_url("home/a/"), &name(&by_rsync)]),
             &by_rsync,
         )
         .await,
         Transfer::begin(
-            &mut world.rsync(&["-a", "--bwlimit=2m", "rsync@127.0.0.1:home/a/", &name(&by_ssh)]),
+            &mut world.rsync(&["-a", &limit, "rsync@127.0.0.1:home/a/", &name(&by_ssh)]),
             &by_ssh,
         )
         .await,
         Transfer::begin(
-            &mut world.sftp(&["-l", "16000"], &format!("get /home/a/big.flac {}\n", name(&by_sftp))),
+            &mut world.sftp(
+                &["-l", &kilobits],
+                &format!("get /home/a/big.flac {}\n", name(&by_sftp)),
+            ),
             &by_sftp,
         )
         .await,
         Transfer::begin(
             &mut world.curl(&[
                 "--limit-rate",
-                "2m",
+                &kilobytes,
                 "-o",
                 &name(&by_http),
                 &world.http_url("home/a/big.flac"),
@@ -225,7 +229,7 @@ async fn a_release_is_whole_per_connection_and_goes_when_nobody_reads_it() {
         Some("b-00001"),
         "the old one is served until the new one is there"
     );
-    let mut slow = slow_transfers(&world).await;
+    let mut slow = slow_transfers(&world, 2048).await;
     fill(&mut world, ["vol-0c", "vol-0d"], 2);
     world.until_served(&agent, "b-00002").await;
     world.wish("b-00002", &[R2]).await;
@@ -273,7 +277,8 @@ async fn who_reads_an_old_release_for_too_long_is_cut_off_and_nobody_else() {
     let (agent, _metadata) = world.serve(&[("VIBES_DRAIN_SECONDS", "1")]).await;
     world.wish("b-00001", &[R1]).await;
     world.until_served(&agent, "b-00001").await;
-    let mut slow = slow_transfers(&world).await;
+    // They would take two minutes, also where a busy machine takes its time to cut them off.
+    let mut slow = slow_transfers(&world, 256).await;
     world.wish("b-00002", &[R1, R2]).await;
     world.until_served(&agent, "b-00002").await;
     let new = world.path().join("new");
