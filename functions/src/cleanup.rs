@@ -1,6 +1,6 @@
 //! Ends a build: its instances, its volumes, its unneeded snapshots, and at last its hold on control.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use aws_sdk_ec2::types::{Instance, Volume};
 use contract::fault::Name;
 use contract::objects;
@@ -12,6 +12,7 @@ use contract::tags;
 
 use crate::control::{self, Released};
 use crate::fault::{Fault, named};
+use crate::ownership::World;
 use crate::store::Stored;
 use crate::tagging::{Tags, held};
 use crate::{Aws, checkpoint, estimate, instances, ownership, prune, releases, store, tagging, times, volumes};
@@ -42,8 +43,37 @@ pub(crate) struct Step {
 /// A build that does not own control may have its leftovers ended too; only what an owner left is worth a checkpoint,
 /// since a newer release may exist otherwise. What a person holds by tag stays and does not count.
 pub async fn handle(aws: &Aws, input: CleanupInput) -> Result<CleanupOutput, Fault> {
-    // Closed before anything is looked for: what is created later undoes itself.
-    let mine = ownership::change(aws, |control| control::close(control, &input.build)).await?;
+    let step = close_and_release(aws, &input.build, &input.now, async |mine| {
+        let step = end(aws, &input, mine).await?;
+        Ok((step.remaining.is_empty(), step))
+    });
+    let step = step.await?;
+    Ok(CleanupOutput {
+        remaining: u32::try_from(step.remaining.len()).unwrap_or(u32::MAX),
+        round: input.round + 1,
+        wait_seconds: wait(aws.settings.wait_seconds, input.round).max(step.kept_seconds.min(LONGEST_WAIT_SECONDS)),
+        removed: step.removed,
+    })
+}
+
+/// Closes the build before anything of it is looked for, so that what is created later undoes itself, and releases control
+/// when `end` (which is told whether the build is the owner) has found that nothing remains.
+pub(crate) async fn close_and_release<Step>(
+    world: &impl World,
+    build: &str,
+    now: &str,
+    end: impl AsyncFnOnce(bool) -> Result<(bool, Step)>,
+) -> Result<Step> {
+    let mine = ownership::change(world, |control| control::close(control, build)).await?;
+    let (nothing_remains, step) = end(mine).await?;
+    if nothing_remains {
+        release_control(world, build, now).await?;
+    }
+    Ok(step)
+}
+
+/// Ends what can be ended now.
+async fn end(aws: &Aws, input: &CleanupInput, mine: bool) -> Result<Step> {
     let plan: Option<Plan> = store::find(aws, &objects::plan(&input.build)).await?;
     let now = times::seconds(&input.now)?;
     let mut step = Step::default();
@@ -60,20 +90,14 @@ pub async fn handle(aws: &Aws, input: CleanupInput) -> Result<CleanupOutput, Fau
         if let Some(plan) = &plan {
             estimate::write(aws, plan, now).await?;
         }
-        release_control(aws, &input).await?;
     } else if input.round >= ROUNDS {
         let message = format!(
             "after {ROUNDS} rounds there is still {}: look at it in EC2",
             step.remaining.join(", ")
         );
-        return Err(named(Name::CleanupStuck, message));
+        bail!(named(Name::CleanupStuck, message));
     }
-    Ok(CleanupOutput {
-        remaining: u32::try_from(step.remaining.len()).unwrap_or(u32::MAX),
-        round: input.round + 1,
-        wait_seconds: wait(aws.settings.wait_seconds, input.round).max(step.kept_seconds.min(LONGEST_WAIT_SECONDS)),
-        removed: step.removed,
-    })
+    Ok(step)
 }
 
 fn wait(first: u32, round: u32) -> u32 {
@@ -188,13 +212,13 @@ async fn published(aws: &Aws, build: &str) -> Result<bool> {
 
 /// Frees control or hands it over. Who is named next but was never started is started too: the step that named it may
 /// have been cut off.
-async fn release_control(aws: &Aws, input: &CleanupInput) -> Result<()> {
-    let released = ownership::change(aws, |control| control::release(control, &input.build, &input.now)).await?;
+async fn release_control(world: &impl World, build: &str, now: &str) -> Result<()> {
+    let released = ownership::change(world, |control| control::release(control, build, now)).await?;
     match released {
         Released::Free | Released::NotOwner(None) => {}
-        Released::Next(next) => ownership::start(aws, &next, &ownership::after_a_hint()).await?,
+        Released::Next(next) => ownership::start(world, &next, &ownership::after_a_hint()).await?,
         Released::NotOwner(Some(owner)) => {
-            ownership::start_if_absent(aws, &owner, &ownership::after_a_hint()).await?;
+            ownership::start_if_absent(world, &owner, &ownership::after_a_hint()).await?;
         }
     }
     Ok(())

@@ -76,10 +76,7 @@ async fn in_zone(aws: &Aws, input: &CreateVolumeInput, planned: &VolumePlan) -> 
         token: &["volume", &input.build, &input.shard.to_string(), input.kind.as_str()],
     };
     let made = volumes::create(aws, &new).await?;
-    if let Err(over) = ownership::fence(aws, &input.build).await {
-        volumes::delete(aws, &made).await?;
-        return Err(over);
-    }
+    ownership::fence_or_undo(aws, &input.build, volumes::delete(aws, &made)).await?;
     Ok(made)
 }
 

@@ -6,9 +6,28 @@ use serde_json::Value;
 
 use crate::Aws;
 use crate::fault::{Meaning, Refusal, unless_absent};
+use crate::settings::Settings;
+
+/// A state machine that the control protocol starts executions of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Machine {
+    /// Builds.
+    Pipeline,
+    /// Ends a build that has not ended itself.
+    Cleanup,
+}
+
+impl Machine {
+    pub(crate) fn arn(self, settings: &Settings) -> &str {
+        match self {
+            Machine::Pipeline => &settings.pipeline_arn,
+            Machine::Cleanup => &settings.cleanup_arn,
+        }
+    }
+}
 
 /// What is known of an execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Execution {
     /// There is none of this name.
     Absent,

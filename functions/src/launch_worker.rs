@@ -62,10 +62,7 @@ async fn launched(aws: &Aws, input: &LaunchWorkerInput, plan: &Plan, tags: Tags)
         token: &["worker", build, &shard.to_string(), &attempt.to_string()],
     };
     let instance = instances::launch(aws, &launch, &rungs).await?;
-    if let Err(over) = ownership::fence(aws, build).await {
-        instances::terminate(aws, &instance).await?;
-        return Err(over);
-    }
+    ownership::fence_or_undo(aws, build, instances::terminate(aws, &instance)).await?;
     Ok(instance)
 }
 

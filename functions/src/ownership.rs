@@ -1,12 +1,17 @@
 //! The control object in the state bucket: reads it, changes it by conditional writes, starts the build it names.
+//!
+//! What takes part in the control protocol reaches the world through [`World`] only, so that `model` can check the very
+//! same code in every order of its steps.
 
 use anyhow::{Result, bail};
 use contract::control::Control;
 use contract::fault::Name;
+use contract::input::Input;
 use contract::objects;
+use contract::plan::Plan;
 use serde_json::{Value, json};
 
-use crate::executions::{self, Execution};
+use crate::executions::{self, Execution, Machine};
 use crate::fault::named;
 use crate::store::Stored;
 use crate::{Aws, control, store};
@@ -15,18 +20,60 @@ use crate::{Aws, control, store};
 /// hints come at most a few at a time (the queue batches them).
 const TRIES: usize = 10;
 
+/// What the control protocol reads and changes: each method is one step, between any two of which anything may happen.
+pub(crate) trait World {
+    /// The control object; none if it was never written.
+    async fn control(&self) -> Result<Option<Stored<Control>>>;
+    /// Writes the control object if it is still the one with this ETag. False if it is not.
+    async fn write(&self, next: &Control, etag: Option<&str>) -> Result<bool>;
+    /// The execution of this name. Step Functions may not know yet what has just happened to it.
+    async fn execution(&self, machine: Machine, name: &str) -> Result<Execution>;
+    /// Starts the execution of this name. False if there is one already: this very one, asked for again, or a person's.
+    async fn start(&self, machine: Machine, name: &str, input: &Value) -> Result<bool>;
+    /// Some clean-up machine is running.
+    async fn cleans_up(&self) -> Result<bool>;
+    /// What the plan of this build was asked for; none if it has no plan.
+    async fn planned(&self, build: &str) -> Result<Option<Input>>;
+}
+
+impl World for Aws {
+    async fn control(&self) -> Result<Option<Stored<Control>>> {
+        store::get(self, objects::CONTROL).await
+    }
+
+    async fn write(&self, next: &Control, etag: Option<&str>) -> Result<bool> {
+        store::put_if(self, objects::CONTROL, next, etag).await
+    }
+
+    async fn execution(&self, machine: Machine, name: &str) -> Result<Execution> {
+        executions::look(self, machine.arn(&self.settings), name).await
+    }
+
+    async fn start(&self, machine: Machine, name: &str, input: &Value) -> Result<bool> {
+        executions::start(self, machine.arn(&self.settings), name, input).await
+    }
+
+    async fn cleans_up(&self) -> Result<bool> {
+        Ok(!executions::running(self, &self.settings.cleanup_arn).await?.is_empty())
+    }
+
+    async fn planned(&self, build: &str) -> Result<Option<Input>> {
+        let plan: Option<Plan> = store::find(self, &objects::plan(build)).await?;
+        Ok(plan.map(|plan| plan.input))
+    }
+}
+
 /// The control object; a free one if there is none yet.
-pub(crate) async fn look(aws: &Aws) -> Result<Control> {
-    Ok(store::find(aws, objects::CONTROL).await?.unwrap_or_default())
+pub(crate) async fn look(world: &impl World) -> Result<Control> {
+    Ok(world.control().await?.map(|stored| stored.value).unwrap_or_default())
 }
 
 /// Makes a transition and writes its result, again and again until nobody else was faster.
-pub(crate) async fn change<T>(aws: &Aws, transition: impl Fn(&Control) -> (Control, T)) -> Result<T> {
+pub(crate) async fn change<T>(world: &impl World, transition: impl Fn(&Control) -> (Control, T)) -> Result<T> {
     for _ in 0..TRIES {
-        let stored: Option<Stored<Control>> = store::get(aws, objects::CONTROL).await?;
-        let (control, etag) = stored.map_or((Control::default(), None), |stored| (stored.value, Some(stored.etag)));
+        let (control, etag) = world.control().await?.map_or((Control::default(), None), |stored| (stored.value, Some(stored.etag)));
         let (next, decided) = transition(&control);
-        if next == control || store::put_if(aws, objects::CONTROL, &next, etag.as_deref()).await? {
+        if next == control || world.write(&next, etag.as_deref()).await? {
             return Ok(decided);
         }
     }
@@ -37,8 +84,8 @@ pub(crate) async fn change<T>(aws: &Aws, transition: impl Fn(&Control) -> (Contr
 }
 
 /// Fails with `BuildIsOver` unless the build may change things. Called before and after creating something.
-pub(crate) async fn fence(aws: &Aws, build: &str) -> Result<()> {
-    let control = look(aws).await?;
+pub(crate) async fn fence(world: &impl World, build: &str) -> Result<()> {
+    let control = look(world).await?;
     if control::holds(&control, build) {
         return Ok(());
     }
@@ -54,27 +101,39 @@ pub(crate) async fn fence(aws: &Aws, build: &str) -> Result<()> {
     ))
 }
 
+/// The fence behind what was just made for the build: what was made too late is undone.
+pub(crate) async fn fence_or_undo(
+    world: &impl World,
+    build: &str,
+    undo: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    if let Err(over) = fence(world, build).await {
+        undo.await?;
+        return Err(over);
+    }
+    Ok(())
+}
+
 /// Starts the build that control is reserved for.
 ///
 /// If there is an execution of that name, a person may have started it with an input that was refused: then the wish is
 /// left for after it, and if it is over, its clean-up is what hands control on.
-pub(crate) async fn start(aws: &Aws, build: &str, input: &Value) -> Result<()> {
-    let settings = &aws.settings;
-    if executions::start(aws, &settings.pipeline_arn, build, input).await? {
+pub(crate) async fn start(world: &impl World, build: &str, input: &Value) -> Result<()> {
+    if world.start(Machine::Pipeline, build, input).await? {
         return Ok(());
     }
-    change(aws, |control| (control::queue(control, build), ())).await?;
-    if let Execution::Over(_) = executions::look(aws, &settings.pipeline_arn, build).await? {
-        executions::start(aws, &settings.cleanup_arn, build, &json!({"build": build})).await?;
+    change(world, |control| (control::queue(control, build), ())).await?;
+    if let Execution::Over(_) = world.execution(Machine::Pipeline, build).await? {
+        world.start(Machine::Cleanup, build, &json!({"build": build})).await?;
     }
     Ok(())
 }
 
 /// Starts the build that control is reserved for if it has no execution yet. True if it had none.
-pub(crate) async fn start_if_absent(aws: &Aws, build: &str, input: &Value) -> Result<bool> {
-    let absent = executions::look(aws, &aws.settings.pipeline_arn, build).await? == Execution::Absent;
+pub(crate) async fn start_if_absent(world: &impl World, build: &str, input: &Value) -> Result<bool> {
+    let absent = world.execution(Machine::Pipeline, build).await? == Execution::Absent;
     if absent {
-        start(aws, build, input).await?;
+        start(world, build, input).await?;
     }
     Ok(absent)
 }

@@ -12,9 +12,10 @@ use contract::steps::{Decision, PlanInput, PlanOutput, ShardItem};
 use contract::{objects, shard};
 
 use crate::control::{self, Taken};
-use crate::executions::{self, Execution};
+use crate::executions::{Execution, Machine};
 use crate::fault::{Fault, named};
 use crate::fingerprint::{self, Ingredients};
+use crate::ownership::World;
 use crate::profiles::{self, Profiles};
 use crate::start::{self, Past};
 use crate::{Aws, asked, images, ownership, polls, sizes, sources, store};
@@ -30,13 +31,14 @@ pub async fn handle(aws: &Aws, input: PlanInput) -> Result<PlanOutput, Fault> {
         ownership::fence(aws, build).await?;
         return Ok(to_build(&plan));
     }
-    if let Some(owner) = take_control(aws, &input, &asked).await? {
-        let reason = format!("{owner} is running; what is asked for is built after it");
-        return Ok(nothing(Decision::Queued, reason, 0, false));
-    }
-
-    let profiles = profiles::wanted(aws, &asked).await?;
-    let listing = sources::list(aws).await?;
+    let look = async { Ok((profiles::wanted(aws, &asked).await?, sources::list(aws).await?)) };
+    let (profiles, listing) = match begin(aws, build, &input.now, &asked, look).await? {
+        Begun::Mine(seen) => seen,
+        Begun::Queued(owner) => {
+            let reason = format!("{owner} is running; what is asked for is built after it");
+            return Ok(nothing(Decision::Queued, reason, 0, false));
+        }
+    };
     if asked.settle
         && let Some(wait) = listing.settling(&aws.settings, &input.started, &input.now)?
     {
@@ -46,24 +48,45 @@ pub async fn handle(aws: &Aws, input: PlanInput) -> Result<PlanOutput, Fault> {
     decide(aws, input.build, asked, profiles, listing.entries).await
 }
 
+/// How a plan begins.
+pub(crate) enum Begun<Seen> {
+    /// The build holds control, and this is what there is to build.
+    Mine(Seen),
+    /// This build holds control; the wish is built after it.
+    Queued(String),
+}
+
+/// Takes control, and only then looks at what there is to build: a wish that this clears is one that it sees.
+pub(crate) async fn begin<Seen>(
+    world: &impl World,
+    build: &str,
+    now: &str,
+    asked: &Input,
+    look: impl Future<Output = Result<Seen>>,
+) -> Result<Begun<Seen>> {
+    Ok(match take_control(world, build, now, asked).await? {
+        Some(owner) => Begun::Queued(owner),
+        None => Begun::Mine(look.await?),
+    })
+}
+
 /// Takes control, or gives the build that holds it and after which the wish is built.
-async fn take_control(aws: &Aws, input: &PlanInput, asked: &Input) -> Result<Option<String>> {
-    let build = &input.build;
+async fn take_control(world: &impl World, build: &str, now: &str, asked: &Input) -> Result<Option<String>> {
     let over = || named(Name::BuildIsOver, format!("{build} is over: start another execution"));
     // A late retry of an execution that has ended must not take what it would never give back.
-    if ownership::look(aws).await?.owner.is_none()
-        && let Execution::Over(_) = executions::look(aws, &aws.settings.pipeline_arn, build).await?
+    if ownership::look(world).await?.owner.is_none()
+        && let Execution::Over(_) = world.execution(Machine::Pipeline, build).await?
     {
         bail!(over());
     }
     loop {
-        let owner = match ownership::change(aws, |control| control::take(control, build, &input.now)).await? {
+        let owner = match ownership::change(world, |control| control::take(control, build, now)).await? {
             Taken::Mine => return Ok(None),
             Taken::Over => bail!(over()),
             Taken::Held(owner) => owner,
         };
-        let running = store::find::<Plan>(aws, &objects::plan(&owner)).await?;
-        if !asked::fits_behind(asked, running.as_ref().map(|plan| &plan.input)) {
+        let running = world.planned(&owner).await?;
+        if !asked::fits_behind(asked, running.as_ref()) {
             let remedy = "wait until it is over and start again, or leave the options out to be queued";
             bail!(named(
                 Name::AnotherBuildIsRunning,
@@ -72,7 +95,7 @@ async fn take_control(aws: &Aws, input: &PlanInput, asked: &Input) -> Result<Opt
         }
         // False: control was freed meanwhile, so this build may take it now.
         let queued = |control: &_| (control::queue(control, build), control.owner.is_some());
-        if ownership::change(aws, queued).await? {
+        if ownership::change(world, queued).await? {
             return Ok(Some(owner));
         }
     }

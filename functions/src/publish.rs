@@ -11,6 +11,7 @@ use contract::report::Report;
 use contract::steps::{Outcome, PublishInput, PublishOutput, ShardOutcome};
 
 use crate::fault::{Fault, named};
+use crate::ownership::World;
 use crate::{Aws, ownership, prune, releases, snapshots, store};
 
 /// Publishes the release, or for `only: sync` the checkpoint, and deletes what nothing refers to any more.
@@ -45,12 +46,9 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
         Some(published) if published.release == plan.build => published,
         previous => {
             let release = release(&plan, reports, pairs, previous.as_ref(), input.now)?;
-            store::put(aws, &key, &release).await?;
-            if let Err(over) = ownership::fence(aws, &plan.build).await {
-                store::delete(aws, &key).await?;
-                return Err(over.into());
-            }
-            releases::make_current(aws, &plan.build).await?;
+            let name = store::put(aws, &key, &release);
+            let forget = store::delete(aws, &key);
+            in_order(aws, &plan.build, name, forget, releases::make_current(aws, &plan.build)).await?;
             release
         }
     };
@@ -64,6 +62,19 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     });
     output.serve = plan.serve;
     Ok(output)
+}
+
+/// Names the release, asks the fence again (forgets the release if the build is over), and makes it current.
+pub(crate) async fn in_order(
+    world: &impl World,
+    build: &str,
+    name: impl Future<Output = Result<()>>,
+    forget: impl Future<Output = Result<()>>,
+    make_current: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    name.await?;
+    ownership::fence_or_undo(world, build, forget).await?;
+    make_current.await
 }
 
 /// What each shard reported; none for one that did not get that far.
@@ -158,14 +169,13 @@ async fn keep_as_checkpoint(aws: &Aws, plan: &Plan, pairs: Vec<Pair>) -> Result<
         shards: pairs.into_iter().map(Some).collect(),
     };
     store::put(aws, objects::CHECKPOINT, &checkpoint).await?;
-    if let Err(over) = ownership::fence(aws, &plan.build).await {
+    let undo = async {
         match before {
-            Some(before) => store::put(aws, objects::CHECKPOINT, &before).await?,
-            None => store::delete(aws, objects::CHECKPOINT).await?,
+            Some(before) => store::put(aws, objects::CHECKPOINT, &before).await,
+            None => store::delete(aws, objects::CHECKPOINT).await,
         }
-        return Err(over);
-    }
-    Ok(())
+    };
+    ownership::fence_or_undo(aws, &plan.build, undo).await
 }
 
 #[cfg(test)]

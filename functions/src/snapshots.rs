@@ -60,11 +60,8 @@ pub(crate) async fn ensure(aws: &Aws, volume: &str, tags: &Tags, owner: Option<&
     let mut of_volume = found.iter().filter(|snapshot| snapshot.volume_id() == Some(volume));
     let Some(first) = of_volume.next() else {
         let (made, at_once) = create(aws, volume, tags).await?;
-        if let Some(build) = owner
-            && let Err(over) = ownership::fence(aws, build).await
-        {
-            delete_by_id(aws, &made).await?;
-            return Err(over);
+        if let Some(build) = owner {
+            ownership::fence_or_undo(aws, build, delete_by_id(aws, &made)).await?;
         }
         if at_once {
             return Ok(made);

@@ -5,9 +5,10 @@ use contract::steps::SweepOutput;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::executions::{self, Execution};
+use crate::executions::{Execution, Machine};
 use crate::fault::Fault;
 use crate::leftovers;
+use crate::ownership::World;
 use crate::settings::Settings;
 use crate::{Aws, ownership, serve, times};
 
@@ -24,7 +25,7 @@ pub async fn handle(aws: &Aws, tick: Tick) -> Result<SweepOutput, Fault> {
     if ownership::look(aws).await?.shut {
         return Ok(output);
     }
-    output.started.extend(restart(aws, &tick.time).await?);
+    output.started.extend(restart(aws, &aws.settings, &tick.time).await?);
     leftovers::sweep(aws, &tick.time, &mut output).await?;
     output.started.extend(serve::wake(aws, &tick.time).await?);
     Ok(output)
@@ -32,13 +33,12 @@ pub async fn handle(aws: &Aws, tick: Tick) -> Result<SweepOutput, Fault> {
 
 /// Starts the build that control is reserved for if it never began, and the clean-up of one that has ended without it:
 /// that clean-up frees control. Gives the execution that it started.
-async fn restart(aws: &Aws, now: &str) -> Result<Option<String>> {
-    let settings = &aws.settings;
-    let control = ownership::look(aws).await?;
+pub(crate) async fn restart(world: &impl World, settings: &Settings, now: &str) -> Result<Option<String>> {
+    let control = ownership::look(world).await?;
     let Some(owner) = control.owner else {
         return Ok(None);
     };
-    match executions::look(aws, &settings.pipeline_arn, &owner).await? {
+    match world.execution(Machine::Pipeline, &owner).await? {
         Execution::Running => {
             if runs_too_long(settings, control.since.as_deref(), now)? {
                 // An alarm looks for these words, see cfn/watch.yaml.
@@ -47,15 +47,16 @@ async fn restart(aws: &Aws, now: &str) -> Result<Option<String>> {
             Ok(None)
         }
         Execution::Absent => {
-            ownership::start(aws, &owner, &ownership::after_a_hint()).await?;
+            ownership::start(world, &owner, &ownership::after_a_hint()).await?;
             Ok(Some(owner))
         }
         // EventBridge starts the clean-up of what failed; a while later it is certain that it did not, or gave up.
         Execution::Over(ended) if times::seconds(now)? - ended < i64::from(settings.grace_seconds) => Ok(None),
-        Execution::Over(_) if !executions::running(aws, &settings.cleanup_arn).await?.is_empty() => Ok(None),
+        Execution::Over(_) if world.cleans_up().await? => Ok(None),
         Execution::Over(_) => {
             let name = cleanup_name(&owner, now)?;
-            executions::start(aws, &settings.cleanup_arn, &name, &json!({"build": owner})).await?;
+            let input = json!({"build": owner});
+            world.start(Machine::Cleanup, &name, &input).await?;
             Ok(Some(name))
         }
     }

@@ -1,11 +1,13 @@
 //! Turns a hint (an upload, the nightly schedule) into a build, or into a wish for after the one that runs.
 
+use anyhow::Result;
 use aws_lambda_events::sqs::SqsEvent;
 use contract::steps::TriggerOutput;
 use serde_json::{Value, json};
 
 use crate::control::{self, Hinted};
 use crate::fault::Fault;
+use crate::ownership::World;
 use crate::{Aws, adapter, ownership};
 
 /// Takes a batch of the queue, or any other event. What it says does not matter: the bucket's listing is the truth.
@@ -16,10 +18,15 @@ pub async fn handle(aws: &Aws, event: Value) -> Result<TriggerOutput, Fault> {
     } else {
         json!({})
     };
-    let hinted = ownership::change(aws, |control| control::hint(control, hint.time.as_deref())).await?;
+    Ok(hinted(aws, hint.time.as_deref(), &input).await?)
+}
+
+/// Sees to it that a build with this input follows, or that the running one leaves the wish to the next.
+pub(crate) async fn hinted(world: &impl World, time: Option<&str>, input: &Value) -> Result<TriggerOutput> {
+    let hinted = ownership::change(world, |control| control::hint(control, time)).await?;
     Ok(match hinted {
         Hinted::Reserved(build) => {
-            ownership::start(aws, &build, &input).await?;
+            ownership::start(world, &build, input).await?;
             TriggerOutput {
                 started: Some(build),
                 pending: false,
@@ -30,7 +37,7 @@ pub async fn handle(aws: &Aws, event: Value) -> Result<TriggerOutput, Fault> {
             pending: false,
         },
         Hinted::Noted(owner) => {
-            let started = ownership::start_if_absent(aws, &owner, &input).await?;
+            let started = ownership::start_if_absent(world, &owner, input).await?;
             TriggerOutput {
                 started: started.then_some(owner),
                 pending: true,
