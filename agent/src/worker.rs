@@ -145,7 +145,10 @@ impl Attempt<'_> {
             self.reporter.step("build");
             let collection = build::collection(&builds);
             volumes.show(&sync::collection(&sources), &collection)?;
-            let profiles = self.store.needed(&objects::profiles(self.build)).await?;
+            let profiles = self
+                .store
+                .needed(&objects::profiles(self.build, &plan.fingerprint))
+                .await?;
             let job = build::Job {
                 builds,
                 profiles,
@@ -163,7 +166,7 @@ impl Attempt<'_> {
     /// Fetches what belongs on this shard. Also tells which shard that is, unless it is the whole collection.
     async fn sync(&self, plan: &Plan, sources: &std::path::Path) -> Result<(sync::Outcome, Option<compiler::Shard>)> {
         self.reporter.step("sync");
-        let key = objects::manifest(self.build);
+        let key = objects::manifest(self.build, &plan.fingerprint);
         let text = self
             .store
             .text(&key)

@@ -110,11 +110,13 @@ impl World {
         let lines = manifest::to_lines(&self.s3.manifest().await).unwrap();
         self.s3
             .store()
-            .put_text(&objects::manifest(BUILD), lines)
+            .put_text(&objects::manifest(BUILD, &plan.fingerprint), lines)
             .await
             .unwrap();
         self.s3.put(&objects::plan(BUILD), &plan).await;
-        self.s3.put(&objects::profiles(BUILD), &profiles).await;
+        self.s3
+            .put(&objects::profiles(BUILD, &plan.fingerprint), &profiles)
+            .await;
         self.s3.put(objects::CONTROL, &owner).await;
     }
 

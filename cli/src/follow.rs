@@ -147,7 +147,12 @@ async fn has_come(
             let Some(build) = seen.last().cloned().or((control.seq > 0).then_some(newest)) else {
                 return Ok(false);
             };
-            let Some(lines) = cloud.bytes(&places.state_bucket, &objects::manifest(&build)).await? else {
+            let Some(plan) = cloud.bytes(&places.state_bucket, &objects::plan(&build)).await? else {
+                return Ok(false);
+            };
+            let plan: Plan = serde_json::from_slice(&plan).context("reading a plan")?;
+            let key = objects::manifest(&build, &plan.fingerprint);
+            let Some(lines) = cloud.bytes(&places.state_bucket, &key).await? else {
                 return Ok(false);
             };
             let entries = manifest::from_lines(&String::from_utf8(lines)?).context("reading a manifest")?;

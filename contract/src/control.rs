@@ -14,6 +14,15 @@ pub struct Control {
     pub pending: bool,
     /// When `owner` was set, RFC 3339, UTC; none when free, or when what set it had no time.
     pub since: Option<String>,
+    /// The build whose clean-up was the last to give control away: it does not get it again.
+    #[serde(default)]
+    pub last: Option<String>,
+    /// How often a plan has taken free control or a wish, of whatever build: a listing from before the last is stale.
+    #[serde(default)]
+    pub taken: u64,
+    /// The owner has decided what it builds: whatever is pending from now on is for the next.
+    #[serde(default)]
+    pub planned: bool,
     /// The owner's clean-up has begun: nothing may be created or published for it any more.
     #[serde(default)]
     pub ending: bool,

@@ -27,14 +27,14 @@ pub fn plan(build: &str) -> String {
     format!("builds/{build}/plan.json")
 }
 
-/// The manifest ([`crate::manifest`]).
-pub fn manifest(build: &str) -> String {
-    format!("builds/{build}/manifest.jsonl")
+/// The manifest ([`crate::manifest`]) of the plan with this fingerprint: a plan that comes too late overwrites none.
+pub fn manifest(build: &str, fingerprint: &str) -> String {
+    format!("builds/{build}/manifest-{fingerprint}.jsonl")
 }
 
-/// The profiles: a JSON object from name to text.
-pub fn profiles(build: &str) -> String {
-    format!("builds/{build}/profiles.json")
+/// The profiles of the plan with this fingerprint: a JSON object from name to text.
+pub fn profiles(build: &str, fingerprint: &str) -> String {
+    format!("builds/{build}/profiles-{fingerprint}.json")
 }
 
 /// The volume of one kind that an attempt's instance waits for ([`crate::job::VolumeJob`]).

@@ -10,6 +10,7 @@ use contract::status::Status;
 use contract::{objects, tags};
 
 use crate::fault::Fault;
+use crate::snapshots::For;
 use crate::tagging::Tags;
 use crate::{Aws, snapshots, store, volumes};
 
@@ -97,7 +98,7 @@ async fn of_volume(aws: &Aws, build: &str, shard: u32, kind: Kind, volume: &str)
             .with(tags::ATTEMPT, AFTER_THE_LAST)
             .with(tags::KIND, tags::CHECKPOINT),
     };
-    snapshots::ensure(aws, volume, &tags, None).await
+    snapshots::ensure(aws, volume, &tags, For::CleanUp).await
 }
 
 /// True for what another step may cure.

@@ -215,7 +215,7 @@ async fn published(aws: &Aws, build: &str) -> Result<bool> {
 async fn release_control(world: &impl World, build: &str, now: &str) -> Result<()> {
     let released = ownership::change(world, |control| control::release(control, build, now)).await?;
     match released {
-        Released::Free | Released::NotOwner(None) => {}
+        Released::Free | Released::NotClosed | Released::NotOwner(None) => {}
         Released::Next(next) => ownership::start(world, &next, &ownership::after_a_hint()).await?,
         Released::NotOwner(Some(owner)) => {
             ownership::start_if_absent(world, &owner, &ownership::after_a_hint()).await?;

@@ -7,8 +7,10 @@
 //! - The owner is named *before* its execution exists. Whoever finds a named owner without an execution starts it.
 //! - A hint is never lost: it makes a build, or it sets `pending`, which only a plan that is about to list the bucket
 //!   clears, and which the owner's clean-up turns into the next build.
-//! - Clean-up closes the build first ([`close`]) and looks for leftovers after: what checks [`holds`] after creating
-//!   something was seen by that look, or undoes itself.
+//! - A plan decides on what it listed after the last clearing ([`plan`]), however many calls of it are about.
+//! - Clean-up closes the build first ([`close`]), looks for leftovers after, and frees only what it has closed: what
+//!   checks [`holds`] after creating something was seen by that look, or undoes itself.
+//! - A build that gave control away does not get it again: an old step of it would pass the fence.
 //! - When the stack is deleted, control is shut ([`shut`]): free, but for nobody.
 //! - An owner that died is not robbed: its clean-up is started again (by EventBridge, by the sweep), and that frees.
 
@@ -46,11 +48,11 @@ pub fn hint(control: &Control, now: Option<&str>) -> (Control, Hinted) {
 /// What a plan was told.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Taken {
-    /// The build holds control; what was pending is its own to see now.
-    Mine,
+    /// The build holds control; what was pending is its own to see now. The number is for [`plan`].
+    Mine(u64),
     /// Another build holds control.
     Held(String),
-    /// The build is the owner, but its clean-up has begun; or the stack is being deleted.
+    /// The build's clean-up has begun, or has given control away; or the stack is being deleted.
     Over,
 }
 
@@ -60,24 +62,58 @@ pub fn take(control: &Control, build: &str, now: &str) -> (Control, Taken) {
         _ if control.shut => (control.clone(), Taken::Over),
         Some(owner) if owner != build => (control.clone(), Taken::Held(owner.clone())),
         Some(_) if control.ending => (control.clone(), Taken::Over),
-        Some(_) => (
-            Control {
+        Some(_) if control.planned || !control.pending => (control.clone(), Taken::Mine(control.taken)),
+        Some(_) => {
+            let taken = control.taken + 1;
+            let next = Control {
                 pending: false,
+                taken,
                 ..control.clone()
-            },
-            Taken::Mine,
-        ),
+            };
+            (next, Taken::Mine(taken))
+        }
+        // Its things were ended: whoever still makes something for it would pass the fence again.
+        None if control.last.as_deref() == Some(build) || (1..=control.seq).contains(&number(build)) => {
+            (control.clone(), Taken::Over)
+        }
         None => {
-            let taken = Control {
+            let taken = control.taken + 1;
+            let next = Control {
                 owner: Some(build.to_owned()),
                 seq: control.seq.max(number(build)),
-                pending: false,
                 since: Some(now.to_owned()),
-                ..Control::default()
+                taken,
+                ..freed(control)
             };
-            (taken, Taken::Mine)
+            (next, Taken::Mine(taken))
         }
     }
+}
+
+/// What a plan that has listed the bucket was told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Planned {
+    /// What it has listed holds all that was wished for.
+    Go,
+    /// Another call of the same plan has taken a wish since, which this one may not have seen.
+    Stale,
+    /// The build is not the owner, or its clean-up has begun.
+    Over,
+}
+
+/// The plan that took control under this number decides on what it has listed since.
+pub fn plan(control: &Control, build: &str, taken: u64) -> (Control, Planned) {
+    if !holds(control, build) {
+        return (control.clone(), Planned::Over);
+    }
+    if control.taken != taken {
+        return (control.clone(), Planned::Stale);
+    }
+    let next = Control {
+        planned: true,
+        ..control.clone()
+    };
+    (next, Planned::Go)
 }
 
 /// A plan that was refused leaves its wish for after the owner. Equal to the given one if control is free by now.
@@ -107,6 +143,8 @@ pub fn close(control: &Control, build: &str) -> (Control, bool) {
 pub enum Released {
     /// It was not the owner: nothing to give. This build is, if any.
     NotOwner(Option<String>),
+    /// It has become the owner again since this clean-up began, which has therefore not seen what it makes now.
+    NotClosed,
     /// Control is free.
     Free,
     /// Somebody waited: control is reserved for this build: start it.
@@ -115,29 +153,28 @@ pub enum Released {
 
 /// The build's clean-up has reached zero.
 pub fn release(control: &Control, build: &str, now: &str) -> (Control, Released) {
-    if control.owner.as_deref() != Some(build) {
-        return (control.clone(), Released::NotOwner(control.owner.clone()));
+    match &control.owner {
+        Some(owner) if owner == build && !control.ending => return (control.clone(), Released::NotClosed),
+        Some(owner) if owner == build => {}
+        other => return (control.clone(), Released::NotOwner(other.clone())),
     }
+    let control = Control {
+        last: Some(build.to_owned()),
+        ..control.clone()
+    };
     if control.pending {
-        let (next, name) = reserve(control, Some(now));
+        let (next, name) = reserve(&control, Some(now));
         return (next, Released::Next(name));
     }
-    (
-        Control {
-            seq: control.seq,
-            ..Control::default()
-        },
-        Released::Free,
-    )
+    (freed(&control), Released::Free)
 }
 
 /// The stack is being deleted: nobody holds control any more, and nobody gets it.
 pub fn shut(control: &Control) -> (Control, ()) {
     (
         Control {
-            seq: control.seq,
             shut: true,
-            ..Control::default()
+            ..freed(control)
         },
         (),
     )
@@ -159,6 +196,16 @@ pub fn holds(control: &Control, build: &str) -> bool {
     control.owner.as_deref() == Some(build) && !control.ending
 }
 
+/// Nobody's, with what is remembered for ever.
+fn freed(control: &Control) -> Control {
+    Control {
+        seq: control.seq,
+        taken: control.taken,
+        last: control.last.clone(),
+        ..Control::default()
+    }
+}
+
 fn reserve(control: &Control, now: Option<&str>) -> (Control, String) {
     let seq = control.seq + 1;
     let name = build_name(seq);
@@ -167,9 +214,8 @@ fn reserve(control: &Control, now: Option<&str>) -> (Control, String) {
         Control {
             owner: Some(name.clone()),
             seq,
-            pending: false,
             since,
-            ..Control::default()
+            ..freed(control)
         },
         name,
     )
@@ -195,6 +241,10 @@ mod tests {
             since: Some(NOW.to_owned()),
             ..Control::default()
         }
+    }
+
+    fn ending(owner: &str) -> Control {
+        close(&owned(owner), owner).0
     }
 
     #[test]
@@ -228,7 +278,7 @@ mod tests {
         let (control, taken) = take(&Control::default(), "from the console", NOW);
         assert_eq!(
             (control.owner.as_deref(), taken),
-            (Some("from the console"), Taken::Mine)
+            (Some("from the console"), Taken::Mine(1))
         );
     }
 
@@ -242,7 +292,31 @@ mod tests {
             "b-00042",
             NOW,
         );
-        assert_eq!((control, taken), (owned("b-00042"), Taken::Mine));
+        let expected = Control {
+            taken: 1,
+            ..owned("b-00042")
+        };
+        assert_eq!((control, taken), (expected, Taken::Mine(1)));
+    }
+
+    #[test]
+    fn a_plan_that_has_decided_leaves_what_is_pending_to_the_next() {
+        let (control, planned) = plan(&take(&Control::default(), "b-00042", NOW).0, "b-00042", 1);
+        assert_eq!(planned, Planned::Go);
+        let (noted, _) = hint(&control, Some(NOW));
+        assert_eq!(take(&noted, "b-00042", NOW), (noted, Taken::Mine(1)));
+    }
+
+    #[test]
+    fn a_plan_does_not_decide_on_what_it_listed_before_another_took_a_wish() {
+        let (first, taken) = take(&Control::default(), "b-00042", NOW);
+        assert_eq!(taken, Taken::Mine(1));
+        assert_eq!(take(&first, "b-00042", NOW), (first.clone(), Taken::Mine(1)));
+        let (second, taken) = take(&hint(&first, Some(NOW)).0, "b-00042", NOW);
+        assert_eq!(taken, Taken::Mine(2));
+        assert_eq!(plan(&second, "b-00042", 1), (second.clone(), Planned::Stale));
+        assert_eq!(plan(&second, "b-00042", 2).1, Planned::Go);
+        assert_eq!(plan(&close(&second, "b-00042").0, "b-00042", 2).1, Planned::Over);
     }
 
     #[test]
@@ -273,12 +347,13 @@ mod tests {
 
     #[test]
     fn the_end_of_a_build_frees_or_hands_over() {
-        let (control, released) = release(&owned("b-00042"), "b-00042", NOW);
+        let (control, released) = release(&ending("b-00042"), "b-00042", NOW);
         assert_eq!(
             (control, released),
             (
                 Control {
                     seq: 42,
+                    last: Some("b-00042".to_owned()),
                     ..Control::default()
                 },
                 Released::Free
@@ -287,7 +362,7 @@ mod tests {
         let (control, released) = release(
             &Control {
                 pending: true,
-                ..owned("b-00042")
+                ..ending("b-00042")
             },
             "b-00042",
             NOW,
@@ -297,6 +372,7 @@ mod tests {
             control,
             Control {
                 seq: 43,
+                last: Some("b-00042".to_owned()),
                 ..owned("b-00043")
             }
         );
@@ -309,6 +385,22 @@ mod tests {
             (control, released),
             (owned("b-00042"), Released::NotOwner(Some("b-00042".to_owned())))
         );
+    }
+
+    #[test]
+    fn a_clean_up_that_has_not_closed_the_build_does_not_free() {
+        let owned = owned("b-00042");
+        assert_eq!(release(&owned, "b-00042", NOW), (owned, Released::NotClosed));
+    }
+
+    #[test]
+    fn a_build_that_gave_control_away_does_not_get_it_again() {
+        let (control, _) = release(&ending("b-00042"), "b-00042", NOW);
+        assert_eq!(take(&control, "b-00042", NOW), (control.clone(), Taken::Over));
+        assert_eq!(take(&control, "b-00041", NOW).1, Taken::Over);
+        assert_eq!(take(&control, "b-00043", NOW).1, Taken::Mine(1));
+        let (control, _) = release(&ending("mine"), "mine", NOW);
+        assert_eq!(take(&control, "mine", NOW).1, Taken::Over);
     }
 
     #[test]

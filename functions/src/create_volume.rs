@@ -8,6 +8,7 @@ use contract::steps::{CreateVolumeInput, CreateVolumeOutput};
 use contract::{objects, tags};
 
 use crate::fault::{Fault, not_ready};
+use crate::snapshots::For;
 use crate::tagging::Tags;
 use crate::volumes::NewVolume;
 use crate::{Aws, instances, ownership, snapshots, store, volumes};
@@ -90,7 +91,7 @@ async fn carried(aws: &Aws, input: &CreateVolumeInput, volume: &Volume) -> Resul
         .with(tags::ATTEMPT, &input.attempt.to_string())
         .with(tags::ROLE, input.kind.as_str())
         .with(tags::KIND, tags::CHECKPOINT);
-    snapshots::ensure(aws, volumes::id(volume), &tags, Some(&input.build)).await
+    snapshots::ensure(aws, volumes::id(volume), &tags, For::Move(&input.build)).await
 }
 
 /// One step towards the volume being attached to the running instance.

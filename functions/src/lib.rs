@@ -29,6 +29,8 @@ mod images;
 mod instances;
 mod ladder;
 mod leftovers;
+#[cfg(test)]
+mod model;
 mod ownership;
 mod polls;
 mod profiles;

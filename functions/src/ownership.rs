@@ -11,8 +11,9 @@ use contract::objects;
 use contract::plan::Plan;
 use serde_json::{Value, json};
 
+use crate::control::{Hinted, Planned};
 use crate::executions::{self, Execution, Machine};
-use crate::fault::named;
+use crate::fault::{Fault, named};
 use crate::store::Stored;
 use crate::{Aws, control, store};
 
@@ -71,7 +72,10 @@ pub(crate) async fn look(world: &impl World) -> Result<Control> {
 /// Makes a transition and writes its result, again and again until nobody else was faster.
 pub(crate) async fn change<T>(world: &impl World, transition: impl Fn(&Control) -> (Control, T)) -> Result<T> {
     for _ in 0..TRIES {
-        let (control, etag) = world.control().await?.map_or((Control::default(), None), |stored| (stored.value, Some(stored.etag)));
+        let (control, etag) = world
+            .control()
+            .await?
+            .map_or((Control::default(), None), |stored| (stored.value, Some(stored.etag)));
         let (next, decided) = transition(&control);
         if next == control || world.write(&next, etag.as_deref()).await? {
             return Ok(decided);
@@ -89,16 +93,36 @@ pub(crate) async fn fence(world: &impl World, build: &str) -> Result<()> {
     if control::holds(&control, build) {
         return Ok(());
     }
+    bail!(over(&control, build))
+}
+
+/// The plan that took control under this number may decide on what it has listed since.
+pub(crate) async fn plan(world: &impl World, build: &str, taken: u64) -> Result<()> {
+    let decided = |control: &Control| {
+        let (next, planned) = control::plan(control, build, taken);
+        (next, (planned, control.clone()))
+    };
+    match change(world, decided).await? {
+        (Planned::Go, _) => Ok(()),
+        (Planned::Stale, _) => bail!(named(
+            Name::TryAgain,
+            format!("another call of the plan of {build} has taken a wish since the bucket was listed")
+        )),
+        (Planned::Over, control) => bail!(over(&control, build)),
+    }
+}
+
+fn over(control: &Control, build: &str) -> Fault {
     let why = match &control.owner {
         _ if control.shut => "the stack is being deleted".to_owned(),
         Some(owner) if owner == build => "its clean-up has begun".to_owned(),
         Some(owner) => format!("{owner} holds control"),
         None => "control is free".to_owned(),
     };
-    bail!(named(
+    named(
         Name::BuildIsOver,
-        format!("{build} may not change anything any more: {why}")
-    ))
+        format!("{build} may not change anything any more: {why}"),
+    )
 }
 
 /// The fence behind what was just made for the build: what was made too late is undone.
@@ -117,14 +141,19 @@ pub(crate) async fn fence_or_undo(
 /// Starts the build that control is reserved for.
 ///
 /// If there is an execution of that name, a person may have started it with an input that was refused: then the wish is
-/// left for after it, and if it is over, its clean-up is what hands control on.
+/// left for after it, and if it is over, its clean-up is what hands control on. If that has freed control already, the
+/// wish is for the next name.
 pub(crate) async fn start(world: &impl World, build: &str, input: &Value) -> Result<()> {
-    if world.start(Machine::Pipeline, build, input).await? {
-        return Ok(());
-    }
-    change(world, |control| (control::queue(control, build), ())).await?;
-    if let Execution::Over(_) = world.execution(Machine::Pipeline, build).await? {
-        world.start(Machine::Cleanup, build, &json!({"build": build})).await?;
+    let mut build = build.to_owned();
+    while !world.start(Machine::Pipeline, &build, input).await? {
+        if let Hinted::Reserved(next) = change(world, |control| control::hint(control, None)).await? {
+            build = next;
+            continue;
+        }
+        if let Execution::Over(_) = world.execution(Machine::Pipeline, &build).await? {
+            world.start(Machine::Cleanup, &build, &json!({"build": build})).await?;
+        }
+        break;
     }
     Ok(())
 }
@@ -152,8 +181,6 @@ mod tests {
     use aws_smithy_mocks::{Rule, mock};
 
     use super::*;
-    use crate::control::Hinted;
-    use crate::fault::Fault;
     use crate::testing;
 
     fn absent() -> Rule {

@@ -32,8 +32,8 @@ pub async fn handle(aws: &Aws, input: PlanInput) -> Result<PlanOutput, Fault> {
         return Ok(to_build(&plan));
     }
     let look = async { Ok((profiles::wanted(aws, &asked).await?, sources::list(aws).await?)) };
-    let (profiles, listing) = match begin(aws, build, &input.now, &asked, look).await? {
-        Begun::Mine(seen) => seen,
+    let (taken, (profiles, listing)) = match begin(aws, build, &input.now, &asked, look).await? {
+        Begun::Mine(taken, seen) => (taken, seen),
         Begun::Queued(owner) => {
             let reason = format!("{owner} is running; what is asked for is built after it");
             return Ok(nothing(Decision::Queued, reason, 0, false));
@@ -45,13 +45,13 @@ pub async fn handle(aws: &Aws, input: PlanInput) -> Result<PlanOutput, Fault> {
         let reason = "an upload is going on".to_owned();
         return Ok(nothing(Decision::Settling, reason, wait, false));
     }
-    decide(aws, input.build, asked, profiles, listing.entries).await
+    decide(aws, input.build, taken, asked, profiles, listing.entries).await
 }
 
 /// How a plan begins.
 pub(crate) enum Begun<Seen> {
-    /// The build holds control, and this is what there is to build.
-    Mine(Seen),
+    /// The build holds control, taken under this number, and this is what there is to build.
+    Mine(u64, Seen),
     /// This build holds control; the wish is built after it.
     Queued(String),
 }
@@ -65,13 +65,13 @@ pub(crate) async fn begin<Seen>(
     look: impl Future<Output = Result<Seen>>,
 ) -> Result<Begun<Seen>> {
     Ok(match take_control(world, build, now, asked).await? {
-        Some(owner) => Begun::Queued(owner),
-        None => Begun::Mine(look.await?),
+        Begun::Queued(owner) => Begun::Queued(owner),
+        Begun::Mine(taken, ()) => Begun::Mine(taken, look.await?),
     })
 }
 
 /// Takes control, or gives the build that holds it and after which the wish is built.
-async fn take_control(world: &impl World, build: &str, now: &str, asked: &Input) -> Result<Option<String>> {
+async fn take_control(world: &impl World, build: &str, now: &str, asked: &Input) -> Result<Begun<()>> {
     let over = || named(Name::BuildIsOver, format!("{build} is over: start another execution"));
     // A late retry of an execution that has ended must not take what it would never give back.
     if ownership::look(world).await?.owner.is_none()
@@ -81,7 +81,7 @@ async fn take_control(world: &impl World, build: &str, now: &str, asked: &Input)
     }
     loop {
         let owner = match ownership::change(world, |control| control::take(control, build, now)).await? {
-            Taken::Mine => return Ok(None),
+            Taken::Mine(taken) => return Ok(Begun::Mine(taken, ())),
             Taken::Over => bail!(over()),
             Taken::Held(owner) => owner,
         };
@@ -96,7 +96,7 @@ async fn take_control(world: &impl World, build: &str, now: &str, asked: &Input)
         // False: control was freed meanwhile, so this build may take it now.
         let queued = |control: &_| (control::queue(control, build), control.owner.is_some());
         if ownership::change(world, queued).await? {
-            return Ok(Some(owner));
+            return Ok(Begun::Queued(owner));
         }
     }
 }
@@ -105,6 +105,7 @@ async fn take_control(world: &impl World, build: &str, now: &str, asked: &Input)
 async fn decide(
     aws: &Aws,
     build: String,
+    taken: u64,
     asked: Input,
     profiles: Profiles,
     sources: Vec<Entry>,
@@ -133,6 +134,7 @@ async fn decide(
     };
     let fingerprint = fingerprint::of(&ingredients)?;
 
+    ownership::plan(aws, &build, taken).await?;
     let past = start::past(aws).await?;
     let serve = asked.serve.unwrap_or(settings.serve) && asked.only.is_none();
     if let Some(release) = past
@@ -171,12 +173,14 @@ async fn decide(
         input: asked,
     };
     let lines = manifest::to_lines(&sources).map_err(anyhow::Error::new)?;
-    store::put_text(aws, &objects::manifest(&plan.build), lines).await?;
-    store::put(aws, &objects::profiles(&plan.build), &profiles.texts).await?;
-    ownership::fence(aws, &plan.build).await?;
-    // Last: what has a plan is planned.
-    store::put(aws, &objects::plan(&plan.build), &plan).await?;
-    Ok(to_build(&plan))
+    let Plan { build, fingerprint, .. } = &plan;
+    store::put_text(aws, &objects::manifest(build, fingerprint), lines).await?;
+    store::put(aws, &objects::profiles(build, fingerprint), &profiles.texts).await?;
+    ownership::fence(aws, build).await?;
+    // Last: what has a plan is planned. Not over that of another call of this step: the build may be at work on it.
+    let key = objects::plan(build);
+    store::put_if(aws, &key, &plan, None).await?;
+    Ok(to_build(&store::read(aws, &key).await?))
 }
 
 fn up_to_date(release: &Release, fingerprint: &str, asked: &Input) -> bool {

@@ -47,8 +47,9 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
         previous => {
             let release = release(&plan, reports, pairs, previous.as_ref(), input.now)?;
             let name = store::put(aws, &key, &release);
-            let forget = store::delete(aws, &key);
-            in_order(aws, &plan.build, name, forget, releases::make_current(aws, &plan.build)).await?;
+            let forget = forget(aws, &plan.build);
+            let make_current = releases::make_current(aws, &plan.build);
+            in_order(aws, &plan.build, name, forget, make_current, make_newest_current(aws)).await?;
             release
         }
     };
@@ -64,17 +65,35 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     Ok(output)
 }
 
-/// Names the release, asks the fence again (forgets the release if the build is over), and makes it current.
+/// Names the release, asks the fence again (forgets the release if the build is over), makes it current, and asks once
+/// more: made current too late, it may have replaced a newer one.
 pub(crate) async fn in_order(
     world: &impl World,
     build: &str,
     name: impl Future<Output = Result<()>>,
     forget: impl Future<Output = Result<()>>,
     make_current: impl Future<Output = Result<()>>,
+    make_newest_current: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     name.await?;
     ownership::fence_or_undo(world, build, forget).await?;
-    make_current.await
+    make_current.await?;
+    ownership::fence_or_undo(world, build, make_newest_current).await
+}
+
+/// Takes the release object back, unless another call of this step, which counted as lost, has made it current.
+async fn forget(aws: &Aws, build: &str) -> Result<()> {
+    if releases::current_name(aws).await?.as_deref() == Some(build) {
+        return Ok(());
+    }
+    store::delete(aws, &objects::release(build)).await
+}
+
+async fn make_newest_current(aws: &Aws) -> Result<()> {
+    match releases::all(aws).await?.first() {
+        Some(newest) => releases::make_current(aws, &newest.release).await,
+        None => Ok(()),
+    }
 }
 
 /// What each shard reported; none for one that did not get that far.
@@ -148,7 +167,7 @@ fn release(
         complete: complete && failed.is_empty(),
         tries: tries(previous, &plan.fingerprint),
         fingerprint: plan.fingerprint.clone(),
-        manifest: objects::manifest(&plan.build),
+        manifest: objects::manifest(&plan.build, &plan.fingerprint),
         profiles: plan.profiles.clone(),
         shards,
         failed,

@@ -81,6 +81,15 @@ pub(crate) async fn all(aws: &Aws) -> Result<Vec<Release>> {
     Ok(releases)
 }
 
+/// There is a release of this build, or the checkpoint is of it.
+pub(crate) async fn names(aws: &Aws, build: &str) -> Result<bool> {
+    if store::find::<Release>(aws, &objects::release(build)).await?.is_some() {
+        return Ok(true);
+    }
+    let checkpoint: Option<Checkpoint> = store::find(aws, objects::CHECKPOINT).await?;
+    Ok(checkpoint.is_some_and(|checkpoint| checkpoint.build == build))
+}
+
 const RELEASES: &str = "releases/";
 
 /// Ids of the snapshots that a kept release or the checkpoint names.

@@ -9,6 +9,7 @@ use contract::steps::{SnapshotInput, SnapshotOutput};
 use contract::{objects, tags};
 
 use crate::fault::{Fault, named};
+use crate::snapshots::For;
 use crate::tagging::Tags;
 use crate::{Aws, ownership, snapshots, store};
 
@@ -42,6 +43,6 @@ pub async fn handle(aws: &Aws, input: SnapshotInput) -> Result<SnapshotOutput, F
         .with(tags::ROLE, kind.as_str())
         .with(tags::KIND, worth);
     let job: VolumeJob = store::read(aws, &objects::volume_job(build, *shard, *attempt, *kind)).await?;
-    let snapshot = snapshots::ensure(aws, &job.volume, &tags, Some(build)).await?;
+    let snapshot = snapshots::ensure(aws, &job.volume, &tags, For::Build(build)).await?;
     Ok(SnapshotOutput { kind: *kind, snapshot })
 }

@@ -8,7 +8,7 @@ use contract::fault::Name;
 
 use crate::fault::{Refusal, named, not_ready, unless_absent};
 use crate::tagging::{self, Tags, held};
-use crate::{Aws, ownership};
+use crate::{Aws, ownership, releases};
 
 /// Snapshots with these tags, earliest first.
 pub(crate) async fn find(aws: &Aws, tags: &Tags) -> Result<Vec<Snapshot>> {
@@ -46,22 +46,34 @@ pub(crate) fn completed(snapshot: &Snapshot) -> bool {
     snapshot.state() == Some(&SnapshotState::Completed)
 }
 
+/// Who asks for a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum For<'a> {
+    /// Clean-up: never too late.
+    CleanUp,
+    /// This build, to carry a volume into another zone.
+    Move(&'a str),
+    /// This build, for its release or its checkpoint.
+    Build(&'a str),
+}
+
 /// The one completed snapshot of a volume with these tags: looked for, made if there is none, waited for.
 ///
 /// CreateSnapshot has no client token, so that a lost answer may leave two: the earliest stays, the others go. They are
-/// equal, since nobody writes to the volume meanwhile. With a build that must be the owner (all but clean-up), one made
-/// too late is undone.
+/// equal, since nobody writes to the volume meanwhile. One that is made too late is undone.
 ///
 /// # Errors
 /// `NotReady` until it is completed; `SnapshotFailed` if AWS says so (it is deleted, so that the next try makes another);
 /// `BuildIsOver`.
-pub(crate) async fn ensure(aws: &Aws, volume: &str, tags: &Tags, owner: Option<&str>) -> Result<String> {
+pub(crate) async fn ensure(aws: &Aws, volume: &str, tags: &Tags, purpose: For<'_>) -> Result<String> {
     let found = find(aws, tags).await?;
     let mut of_volume = found.iter().filter(|snapshot| snapshot.volume_id() == Some(volume));
     let Some(first) = of_volume.next() else {
         let (made, at_once) = create(aws, volume, tags).await?;
-        if let Some(build) = owner {
-            ownership::fence_or_undo(aws, build, delete_by_id(aws, &made)).await?;
+        match purpose {
+            For::CleanUp => {}
+            For::Move(build) => ownership::fence_or_undo(aws, build, delete_by_id(aws, &made)).await?,
+            For::Build(build) => ownership::fence_or_undo(aws, build, delete_unless_named(aws, build, &made)).await?,
         }
         if at_once {
             return Ok(made);
@@ -110,6 +122,14 @@ pub(crate) async fn delete(aws: &Aws, snapshot: &Snapshot) -> Result<()> {
         return Ok(());
     }
     delete_by_id(aws, id(snapshot)).await
+}
+
+/// If this call counts as lost, another one may have found the snapshot, and the build may have published it.
+async fn delete_unless_named(aws: &Aws, build: &str, snapshot: &str) -> Result<()> {
+    if releases::names(aws, build).await? {
+        return Ok(());
+    }
+    delete_by_id(aws, snapshot).await
 }
 
 async fn delete_by_id(aws: &Aws, snapshot: &str) -> Result<()> {
@@ -165,7 +185,7 @@ mod tests {
             .then_output(|| DeleteSnapshotOutput::builder().build());
         let aws = testing::aws(&[&found, &delete], &[]);
         assert_eq!(
-            ensure(&aws, "vol-1", &Tags::stack(&aws), None).await.unwrap(),
+            ensure(&aws, "vol-1", &Tags::stack(&aws), For::CleanUp).await.unwrap(),
             "snap-early"
         );
         assert_eq!(delete.num_calls(), 1);
