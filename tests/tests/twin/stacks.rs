@@ -1,7 +1,7 @@
 //! Stacks live and die: created, changed in every parameter, deleted; nothing but data remains, and nobody else notices.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use contract::objects;
@@ -249,6 +249,9 @@ fn file_of(template: &str) -> String {
 
 /// Deploys a template from its file; what is not given stays as it is.
 fn deploy(world: &World, stack: &str, file: &str, parameters: &BTreeMap<String, String>) -> Result<String> {
+    // aws names a change set by the second: two of one stack need two.
+    let subsecond = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
+    std::thread::sleep(Duration::from_secs(1).saturating_sub(Duration::from_nanos(subsecond.into())));
     let tag = format!("vibes:stack={stack}");
     let deploy = [
         "cloudformation",
