@@ -8,22 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{World, run, samples, says, wave};
-
-/// The samples of a FLAC file.
-fn decoded(path: &Path) -> Vec<u8> {
-    let flags = [
-        "--decode",
-        "--stdout",
-        "--silent",
-        "--force-raw-format",
-        "--endian=little",
-        "--sign=signed",
-    ];
-    let mut arguments: Vec<&OsStr> = flags.iter().map(OsStr::new).collect();
-    arguments.push(path.as_os_str());
-    run("flac", &arguments).stdout
-}
+use support::{World, decoded, run, samples, says, wave};
 
 /// The length of a lossy file that a program that has not written it finds, in seconds.
 fn seconds(path: &Path) -> f64 {

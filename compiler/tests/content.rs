@@ -6,22 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use support::{World, png, run, samples, says, tone, wave};
-
-/// The samples of a FLAC file.
-fn decoded(path: &Path) -> Vec<u8> {
-    let flags = [
-        "--decode",
-        "--stdout",
-        "--silent",
-        "--force-raw-format",
-        "--endian=little",
-        "--sign=signed",
-    ];
-    let mut arguments: Vec<&OsStr> = flags.iter().map(OsStr::new).collect();
-    arguments.push(path.as_os_str());
-    run("flac", &arguments).stdout
-}
+use support::{World, decoded, png, run, samples, says, tone, wave};
 
 #[test]
 fn flac_holds_the_exact_samples_of_every_kind_of_source() {

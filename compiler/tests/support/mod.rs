@@ -190,6 +190,21 @@ pub fn says(program: &str, arguments: &[&str], path: &Path) -> String {
     String::from_utf8(run(program, &all).stdout).unwrap()
 }
 
+/// The samples of a FLAC file: little-endian, interleaved.
+pub fn decoded(path: &Path) -> Vec<u8> {
+    let flags = [
+        "--decode",
+        "--stdout",
+        "--silent",
+        "--force-raw-format",
+        "--endian=little",
+        "--sign=signed",
+    ];
+    let mut arguments: Vec<&OsStr> = flags.iter().map(OsStr::new).collect();
+    arguments.push(path.as_os_str());
+    run("flac", &arguments).stdout
+}
+
 /// PCM samples of a chirp: little-endian, interleaved.
 pub fn samples(seed: u32, channels: u16, bits: u16, frames: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
