@@ -57,6 +57,19 @@ fn names_many_objects(parts: &Parts) -> bool {
 }
 
 impl Call {
+    /// The invocation of a function by AWS itself.
+    pub fn invocation(function: &str) -> Call {
+        Call {
+            service: "lambda".to_owned(),
+            action: "Invoke".to_owned(),
+            access_key: String::new(),
+            protocol: Protocol::Rest,
+            parameters: BTreeMap::new(),
+            resources: vec![function.to_owned()],
+            needs: None,
+        }
+    }
+
     /// Recognises a call; `body` is empty if it was not read.
     pub fn recognise(parts: &Parts, body: &Bytes) -> Call {
         let (access_key, scope) = credential(parts);

@@ -1,4 +1,4 @@
-//! The control API under `/_twin/`: health, the record, faults, instances, the inventory.
+//! The control API under `/_twin/`: health, the record, faults, instances, the inventory; and what the base asks.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -30,8 +30,10 @@ pub async fn answer(twin: &Twin, request: Request<Incoming>) -> Response<Body> {
             Ok(json!({}).to_string())
         }
         (&Method::POST, ["instances", id, "vanish"]) => twin.ec2.vanish(id).await.map(|()| json!({}).to_string()),
+        (&Method::POST, ["instances", id, "hang"]) => twin.ec2.hang(id).await.map(|()| json!({}).to_string()),
         (&Method::POST, ["instances", id, "spot-notice"]) => spot_notice(twin, id, &body).await,
         (_, ["instances", id, "console"]) => twin.ec2.console(id).await,
+        (&Method::POST, ["invocations", function]) => Ok(json!(twin.invoked(function)).to_string()),
         (&Method::GET, ["inventory"]) => twin.ec2.inventory().map(|inventory| inventory.to_string()),
         _ => {
             return text(

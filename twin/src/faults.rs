@@ -1,6 +1,7 @@
-//! Faults: calls that are made to fail, to be slow, or to happen twice, on demand.
+//! Faults: calls and invocations of functions that are made to fail, to be slow, to lie or to happen twice, on demand.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,7 @@ pub struct Fault {
     pub times: Option<u32>,
     /// What happens.
     pub kind: Kind,
-    /// `delay`: seconds.
+    /// `delay`, `stale`, `slow`: seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// Error code instead of the kind's usual one; with `after`, an error answer instead of a cut connection.
@@ -77,6 +78,13 @@ pub enum Kind {
     Twice,
     /// RunInstances finds no capacity for the type, zone and market.
     Capacity,
+    /// A description of EC2 without what was made in the last seconds: eventual consistency.
+    Stale,
+    /// A volume, an attachment or a snapshot takes the seconds to get ready.
+    Slow,
+    /// The call is answered, and what it makes does not work: a volume or a snapshot ends in error, an attachment stays
+    /// `attaching`, an instance fails to boot.
+    Broken,
 }
 
 impl Kind {
@@ -89,6 +97,9 @@ impl Kind {
             Kind::Delay => "delay",
             Kind::Twice => "twice",
             Kind::Capacity => "capacity",
+            Kind::Stale => "stale",
+            Kind::Slow => "slow",
+            Kind::Broken => "broken",
         }
     }
 }
@@ -102,6 +113,29 @@ pub struct Wish<'a> {
     pub zone: &'a str,
     /// `spot` or `on-demand`.
     pub market: &'a str,
+}
+
+/// How EC2 is spoiled in answering one call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spoilt {
+    /// A description shows nothing that is younger.
+    pub stale: Option<Duration>,
+    /// What the call makes gets ready so much later.
+    pub slow: Duration,
+    /// What the call makes does not work.
+    pub broken: bool,
+}
+
+impl Spoilt {
+    /// What these faults mean to EC2.
+    pub fn by(faults: &[Fault]) -> Spoilt {
+        let hit = |kind: Kind| faults.iter().find(|fault| fault.kind == kind);
+        Spoilt {
+            stale: hit(Kind::Stale).map(Fault::duration),
+            slow: hit(Kind::Slow).map(Fault::duration).unwrap_or_default(),
+            broken: hit(Kind::Broken).is_some(),
+        }
+    }
 }
 
 /// The rules in force.
@@ -158,6 +192,11 @@ impl Faults {
 }
 
 impl Fault {
+    /// The seconds, an hour at most; one second if none are given.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds.unwrap_or(1.0).clamp(0.0, 3600.0))
+    }
+
     fn matches(&self, call: &Call, caller: &str) -> bool {
         fits(&self.service, &call.service)
             && fits(&self.action, &call.action)

@@ -22,7 +22,7 @@ use crate::call::{Call, Protocol, is_told_by_its_body};
 use crate::callers::Callers;
 use crate::control;
 use crate::ec2::{self, Ec2};
-use crate::faults::{Fault, Faults, Kind};
+use crate::faults::{Fault, Faults, Kind, Spoilt};
 use crate::iam::Roles;
 use crate::machine::Machines;
 use crate::permission;
@@ -31,6 +31,9 @@ use crate::xml::{Element, leaf, node};
 
 /// A body that is passed on as it comes.
 pub type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
+
+/// The caller of functions: state machines, queues and rules are in the base.
+const BASE: &str = "base";
 
 /// A call that is told by its body, or shall happen twice, is read into memory up to this size.
 const LARGEST_READ: usize = 64 << 20;
@@ -72,6 +75,25 @@ impl Twin {
             callers,
             roles: Roles::new(base),
         }))
+    }
+}
+
+impl Twin {
+    /// Notes that the base is about to invoke a function, and says which faults hit that; see `sitecustomize.py`.
+    pub fn invoked(&self, function: &str) -> Vec<Fault> {
+        let call = Call::invocation(function);
+        let faults = self.faults.take(&call, BASE);
+        let fault = faults.first().map(|fault| fault.kind.as_str().to_owned());
+        self.record.add(
+            &call,
+            BASE,
+            0,
+            Outcome {
+                fault,
+                ..Outcome::default()
+            },
+        );
+        faults
     }
 }
 
@@ -141,8 +163,9 @@ async fn spoiled(
 ) -> Result<Response<Body>> {
     let hit = |kind: Kind| faults.iter().find(|fault| fault.kind == kind);
     let broken = StatusCode::INTERNAL_SERVER_ERROR;
+    let spoilt = Spoilt::by(faults);
     if let Some(fault) = hit(Kind::Delay) {
-        tokio::time::sleep(Duration::from_secs_f64(fault.seconds.unwrap_or(1.0).clamp(0.0, 3600.0))).await;
+        tokio::time::sleep(fault.duration()).await;
     }
     if let Some(fault) = hit(Kind::Throttle) {
         let (status, code) = throttling(call.protocol);
@@ -153,7 +176,16 @@ async fn spoiled(
     }
     if hit(Kind::Twice).is_some() {
         body = body.read().await?;
-        let first = performed(twin, call, caller, parts.clone(), Held::Read(body.bytes()), outcome).await?;
+        let first = performed(
+            twin,
+            call,
+            caller,
+            parts.clone(),
+            Held::Read(body.bytes()),
+            spoilt,
+            outcome,
+        )
+        .await?;
         first.into_body().collect().await?;
         *outcome = Outcome {
             fault: outcome.fault.take(),
@@ -162,7 +194,7 @@ async fn spoiled(
             ..Outcome::default()
         };
     }
-    let response = performed(twin, call, caller, parts, body, outcome).await?;
+    let response = performed(twin, call, caller, parts, body, spoilt, outcome).await?;
     if let Some(fault) = hit(Kind::After) {
         response.into_body().collect().await?;
         anyhow::ensure!(fault.code.is_some(), "the answer to {} is lost on demand", call.action);
@@ -193,6 +225,7 @@ async fn performed(
     caller: &str,
     mut parts: Parts,
     body: Held,
+    spoilt: Spoilt,
     outcome: &mut Outcome,
 ) -> Result<Response<Body>> {
     match permission::refused(twin, call, caller, outcome).await {
@@ -201,7 +234,7 @@ async fn performed(
         Err(error) => return Ok(unavailable(call, &error, outcome)),
     }
     if call.service == "ec2"
-        && let Some(answer) = simulated(twin, call, caller).await?
+        && let Some(answer) = simulated(twin, call, caller, spoilt).await?
     {
         outcome.error = answer.error;
         outcome.made = answer.made;
@@ -247,9 +280,9 @@ fn unavailable(call: &Call, error: &anyhow::Error, outcome: &mut Outcome) -> Res
 }
 
 /// The simulator's answer. A caller who hangs up meanwhile must not leave half of it done.
-async fn simulated(twin: &Twin, call: &Call, caller: &str) -> Result<Option<ec2::Answer>> {
+async fn simulated(twin: &Twin, call: &Call, caller: &str, spoilt: Spoilt) -> Result<Option<ec2::Answer>> {
     let (ec2, call, caller) = (Arc::clone(&twin.ec2), call.clone(), caller.to_owned());
-    Ok(tokio::spawn(async move { ec2.answer(&call, &caller).await }).await?)
+    Ok(tokio::spawn(async move { ec2.answer(&call, &caller, spoilt).await }).await?)
 }
 
 /// The base's answer, streaming; an error is read for its code.

@@ -115,6 +115,11 @@ impl Ec2 {
         self.machines.vanish(id).await
     }
 
+    /// Lets a running instance hang: it is `running`, and does nothing any more.
+    pub async fn hang(&self, id: &str) -> Result<()> {
+        self.machines.hang(id).await
+    }
+
     /// Announces the interruption of a spot instance, and interrupts it `seconds` later (AWS: two minutes).
     pub async fn spot_notice(self: &Arc<Self>, id: &str, seconds: Option<f64>) -> Result<()> {
         let spot = self.look(|state| {

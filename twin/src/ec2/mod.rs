@@ -38,7 +38,7 @@ use self::state::State;
 use crate::base::Client;
 use crate::call::Call;
 use crate::callers::Callers;
-use crate::faults::Faults;
+use crate::faults::{Faults, Spoilt};
 use crate::iam::Need;
 use crate::machine::Machines;
 use crate::xml::{leaf, set};
@@ -157,9 +157,14 @@ impl Ec2 {
     }
 
     /// Answers a call; none if it is the base's to answer.
-    pub async fn answer(self: &Arc<Self>, call: &Call, caller: &str) -> Option<Answer> {
+    pub async fn answer(self: &Arc<Self>, call: &Call, caller: &str, spoilt: Spoilt) -> Option<Answer> {
+        let description = call.action.starts_with("Describe");
+        if let Some(age) = spoilt.stale.filter(|_| description) {
+            let earlier = Arc::new(self.earlier(age));
+            return Box::pin(earlier.answer(call, caller, Spoilt::default())).await;
+        }
         let query = Query(&call.parameters);
-        let outcome = match self.dispatch(call, caller, query).await {
+        let outcome = match self.dispatch(call, caller, query, spoilt).await {
             Some(outcome) => outcome,
             None if PASSED.contains(&call.action.as_str()) || self.is_tagging_elsewhere(call) => return None,
             None => Err(Refusal::new(
@@ -181,20 +186,26 @@ impl Ec2 {
         })
     }
 
-    async fn dispatch(self: &Arc<Self>, call: &Call, caller: &str, query: Query<'_>) -> Option<Outcome<Reply>> {
+    async fn dispatch(
+        self: &Arc<Self>,
+        call: &Call,
+        caller: &str,
+        query: Query<'_>,
+        spoilt: Spoilt,
+    ) -> Option<Outcome<Reply>> {
         let simulated = async {
             Some(match call.action.as_str() {
-                "RunInstances" => self.run_instances(call, caller, query).await,
+                "RunInstances" => self.run_instances(call, caller, query, spoilt).await,
                 "DescribeInstances" => self.describe_instances(query),
                 "TerminateInstances" => self.terminate_instances(query),
                 "GetConsoleOutput" => self.get_console_output(query).await,
-                "CreateVolume" => self.create_volume(query),
+                "CreateVolume" => self.create_volume(query, spoilt),
                 "DescribeVolumes" => self.describe_volumes(query),
                 "ModifyVolume" => self.modify_volume(query).await,
-                "AttachVolume" => self.attach_volume(query),
+                "AttachVolume" => self.attach_volume(query, spoilt),
                 "DetachVolume" => self.detach_volume(query),
                 "DeleteVolume" => self.delete_volume(query),
-                "CreateSnapshot" => self.create_snapshot(query).await,
+                "CreateSnapshot" => self.create_snapshot(query, spoilt).await,
                 "DescribeSnapshots" => self.describe_snapshots(query),
                 "DeleteSnapshot" => self.delete_snapshot(query).await,
                 "RegisterImage" => self.register_image(query),
@@ -214,6 +225,21 @@ impl Ec2 {
             })),
             Ok(_) => simulated.await,
             Err(refusal) => Some(Err(refusal)),
+        }
+    }
+
+    /// As it was some time ago, as far as descriptions tell: without what was made since.
+    fn earlier(&self, age: Duration) -> Ec2 {
+        let mut state = self.state.lock().expect("no panic inside").clone();
+        state.forget_younger(OffsetDateTime::now_utc() - age);
+        Ec2 {
+            state: Mutex::new(state),
+            file: self.file.clone(),
+            machines: self.machines.clone(),
+            base: self.base.clone(),
+            faults: self.faults.clone(),
+            callers: self.callers.clone(),
+            wait_scale: self.wait_scale,
         }
     }
 

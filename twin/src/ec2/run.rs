@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
@@ -16,7 +17,7 @@ use super::state::{Instance, Phase, Reason, new_id};
 use super::{Ec2, Reply};
 use crate::REGION;
 use crate::call::Call;
-use crate::faults::{Fault, Wish};
+use crate::faults::{Fault, Spoilt, Wish};
 use crate::machine::{Credentials, InstanceSpec};
 
 /// More instances in one call than any test machine holds.
@@ -47,7 +48,13 @@ pub(super) struct Launch {
 }
 
 impl Ec2 {
-    pub(super) async fn run_instances(self: &Arc<Self>, call: &Call, caller: &str, query: Query<'_>) -> Outcome<Reply> {
+    pub(super) async fn run_instances(
+        self: &Arc<Self>,
+        call: &Call,
+        caller: &str,
+        query: Query<'_>,
+        spoilt: Spoilt,
+    ) -> Outcome<Reply> {
         let (token, digest) = (query.get("ClientToken"), query.digest());
         if let Some(ids) = self.look(|state| state.replay("RunInstances", token, &digest))? {
             return self.reservation(&ids);
@@ -97,7 +104,7 @@ impl Ec2 {
             ..self.reservation(&ids)?
         };
         for spec in specs {
-            tokio::spawn(Arc::clone(self).boot(spec));
+            tokio::spawn(Arc::clone(self).boot(spec, spoilt.broken));
         }
         Ok(reply)
     }
@@ -226,9 +233,13 @@ impl Ec2 {
     }
 
     /// Starts what is `pending`; it may be ended meanwhile.
-    async fn boot(self: Arc<Self>, spec: InstanceSpec) {
+    async fn boot(self: Arc<Self>, spec: InstanceSpec, broken: bool) {
         let id = spec.id.clone();
-        match self.machines.start(spec).await {
+        let started = match broken {
+            true => Err(anyhow!("{id} was told to fail its boot")),
+            false => self.machines.start(spec).await,
+        };
+        match started {
             Ok(running) => self.settle(|state| {
                 if let Some(instance) = state
                     .instances

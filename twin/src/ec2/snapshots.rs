@@ -9,10 +9,11 @@ use super::refusal::{Outcome, Refusal};
 use super::state::{Snapshot, new_id};
 use super::{Ec2, Reply, SETTLES, stamp, tag_set};
 use crate::ACCOUNT;
+use crate::faults::Spoilt;
 use crate::xml::{leaf, maybe, set};
 
 impl Ec2 {
-    pub(super) async fn create_snapshot(self: &Arc<Self>, query: Query<'_>) -> Outcome<Reply> {
+    pub(super) async fn create_snapshot(self: &Arc<Self>, query: Query<'_>, spoilt: Spoilt) -> Outcome<Reply> {
         let volume_id = query.need("VolumeId")?;
         let snapshot = self.change(|state| {
             let volume = state.volume(volume_id)?;
@@ -37,10 +38,11 @@ impl Ec2 {
         if let Err(error) = &cloned {
             tracing::error!("{}: {error:#}", snapshot.id);
         }
-        let status = if cloned.is_ok() { "completed" } else { "error" };
+        let usable = cloned.is_ok() && !spoilt.broken;
+        let status = if usable { "completed" } else { "error" };
         let (ec2, id) = (Arc::clone(self), snapshot.id.clone());
         tokio::spawn(async move {
-            tokio::time::sleep(SETTLES).await;
+            tokio::time::sleep(SETTLES + spoilt.slow).await;
             ec2.settle(|state| {
                 if let Some(snapshot) = state.snapshots.get_mut(&id) {
                     snapshot.status = status.to_owned();

@@ -19,7 +19,7 @@ const TERMINATED_VISIBLE: Duration = Duration::HOUR;
 const TOKEN_REMEMBERED: Duration = Duration::DAY;
 
 /// Everything. Keys are ids.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct State {
     /// Instances, ended ones for a while too.
     pub(super) instances: BTreeMap<String, Instance>,
@@ -296,6 +296,13 @@ impl State {
         self.instances
             .retain(|_, instance| instance.ended.is_none_or(|ended| now - ended < TERMINATED_VISIBLE));
         self.tokens.retain(|_, token| now - token.at < TOKEN_REMEMBERED);
+    }
+
+    /// Leaves out what was made after this moment.
+    pub(super) fn forget_younger(&mut self, moment: OffsetDateTime) {
+        self.instances.retain(|_, instance| instance.launched <= moment);
+        self.volumes.retain(|_, volume| volume.created <= moment);
+        self.snapshots.retain(|_, snapshot| snapshot.started <= moment);
     }
 
     /// An instance is gone: its volumes become available again.

@@ -10,6 +10,7 @@ use super::refusal::{Outcome, Refusal};
 use super::state::{Attachment, Phase, Stage, Volume, new_id};
 use super::{Ec2, Reply, SETTLES, stamp, tag_set};
 use crate::REGION;
+use crate::faults::Spoilt;
 use crate::xml::{leaf, maybe, node, set};
 
 /// AWS's largest, in GiB; the files are sparse.
@@ -18,7 +19,7 @@ const LARGEST: u32 = 16384;
 const DETACH_AGAIN: Duration = Duration::from_millis(100);
 
 impl Ec2 {
-    pub(super) fn create_volume(self: &Arc<Self>, query: Query<'_>) -> Outcome<Reply> {
+    pub(super) fn create_volume(self: &Arc<Self>, query: Query<'_>, spoilt: Spoilt) -> Outcome<Reply> {
         let (token, digest) = (query.get("ClientToken"), query.digest());
         let zone = query.need("AvailabilityZone")?;
         if !zone
@@ -75,23 +76,24 @@ impl Ec2 {
         let made = if new { vec![volume.id.clone()] } else { Vec::new() };
         let inner = volume_xml(&volume);
         if new {
-            tokio::spawn(Arc::clone(self).make(volume));
+            tokio::spawn(Arc::clone(self).make(volume, spoilt));
         }
         Ok(Reply { inner, made })
     }
 
-    async fn make(self: Arc<Self>, volume: Volume) {
+    async fn make(self: Arc<Self>, volume: Volume, spoilt: Spoilt) {
         let made = self
             .machines
             .create_volume(&volume.id, volume.size, volume.snapshot.as_deref())
             .await;
-        tokio::time::sleep(SETTLES).await;
+        tokio::time::sleep(SETTLES + spoilt.slow).await;
         if let Err(error) = &made {
             tracing::error!("{}: {error:#}", volume.id);
         }
         self.settle(|state| {
             if let Some(volume) = state.volumes.get_mut(&volume.id) {
-                volume.status = if made.is_ok() { "available" } else { "error" }.to_owned();
+                let usable = made.is_ok() && !spoilt.broken;
+                volume.status = if usable { "available" } else { "error" }.to_owned();
             }
         });
     }
@@ -152,7 +154,7 @@ impl Ec2 {
         Ok(Reply::of(node("volumeModification", &fields.concat())))
     }
 
-    pub(super) fn attach_volume(self: &Arc<Self>, query: Query<'_>) -> Outcome<Reply> {
+    pub(super) fn attach_volume(self: &Arc<Self>, query: Query<'_>, spoilt: Spoilt) -> Outcome<Reply> {
         let (id, instance_id, device) = (
             query.need("VolumeId")?,
             query.need("InstanceId")?,
@@ -201,11 +203,14 @@ impl Ec2 {
             Ok(attachment)
         })?;
         let inner = attachment_xml(id, &attachment);
-        tokio::spawn(Arc::clone(self).attach(id.to_owned(), attachment));
+        if !spoilt.broken {
+            tokio::spawn(Arc::clone(self).attach(id.to_owned(), attachment, spoilt.slow));
+        }
         Ok(Reply::of(inner))
     }
 
-    async fn attach(self: Arc<Self>, id: String, attachment: Attachment) {
+    async fn attach(self: Arc<Self>, id: String, attachment: Attachment, later: Duration) {
+        tokio::time::sleep(later).await;
         let result = self.machines.attach(&attachment.instance, &id).await;
         if let Err(error) = &result {
             tracing::error!("{id} does not attach: {error:#}");

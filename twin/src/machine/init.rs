@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pivot_root};
 use serde::{Deserialize, Serialize};
-use signal_hook::consts::{SIGCHLD, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::image;
@@ -77,7 +77,7 @@ pub(super) struct Spec {
 /// Runs an instance from its spec, until its agent ends; fails if the agent did.
 pub fn run(spec: &Path) -> Result<()> {
     // Handled, not blocked: the agent would inherit a mask, and never hear that it shall stop.
-    let mut signals = Signals::new([SIGTERM, SIGCHLD]).context("cannot handle signals")?;
+    let mut signals = Signals::new([SIGTERM, SIGCHLD, SIGUSR1]).context("cannot handle signals")?;
     // Read before the instance has its own /proc: this is the number that the twin sees.
     let number = std::fs::read_link("/proc/self").context("cannot read /proc/self")?;
     ensure!(
@@ -221,7 +221,7 @@ fn own_agent() -> Command {
     agent
 }
 
-/// Runs the agent to its end, passes SIGTERM on to it, and reaps whatever else ends meanwhile.
+/// Runs the agent to its end, passes SIGTERM on to it, lets everything hang on SIGUSR1, and reaps whatever else ends meanwhile.
 fn run_agent(spec: &Spec, signals: &mut Signals) -> Result<ExitStatus> {
     let console = std::io::stderr();
     let mut agent = match &spec.tree {
@@ -233,8 +233,13 @@ fn run_agent(spec: &Spec, signals: &mut Signals) -> Result<ExitStatus> {
     let agent = agent.spawn().context("cannot run vibes-agent")?;
     let agent = Pid::from_raw(agent.id().try_into().context("a process id is positive")?);
     loop {
-        if signals.wait().any(|signal| signal == SIGTERM) {
-            kill(agent, Signal::SIGTERM).context("cannot stop the agent")?;
+        for signal in signals.wait() {
+            match signal {
+                SIGTERM => kill(agent, Signal::SIGTERM).context("cannot stop the agent")?,
+                // Everybody in this namespace but us.
+                SIGUSR1 => kill(Pid::from_raw(-1), Signal::SIGSTOP).context("cannot stop all processes")?,
+                _ => {}
+            }
         }
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)).context("cannot wait for processes")? {

@@ -162,6 +162,11 @@ impl Instance {
         Ok(())
     }
 
+    /// Stops all its processes, for ever.
+    pub(super) fn hang(&self) -> Result<()> {
+        self.signal(Signal::SIGUSR1)
+    }
+
     /// Whether its end was asked for by `terminate`.
     pub(super) fn terminating(&self) -> bool {
         self.terminating.load(Ordering::Relaxed)

@@ -235,6 +235,11 @@ impl Machines {
         self.running(instance)?.vanish().await
     }
 
+    /// Lets all processes of an instance stand still, as a hanging kernel would.
+    pub async fn hang(&self, instance: &str) -> Result<()> {
+        self.running(instance)?.hang()
+    }
+
     /// Announces an interruption in two minutes to a spot instance. What follows is up to the caller.
     pub async fn spot_notice(&self, instance: &str) -> Result<()> {
         self.running(instance)?.spot_notice();

@@ -113,3 +113,74 @@ fn there_is_no_capacity_where_there_shall_be_none() {
     );
     run("c7i.large", None).unwrap();
 }
+
+#[test]
+fn what_is_new_is_not_seen_is_late_or_does_not_work() {
+    let world = World::start(IDLE);
+    let fault = |fault: serde_json::Value| {
+        world.control("DELETE", "faults", "");
+        world.control("POST", "faults", &fault.to_string());
+    };
+
+    let volume = world.volume(&[]);
+    fault(json!({"action": "DescribeVolumes", "kind": "stale", "seconds": 3600, "times": 2}));
+    assert_eq!(world.ec2("DescribeVolumes", &[]).unwrap().items("volumeSet").len(), 0);
+    let asked = world.ec2("DescribeVolumes", &[("VolumeId.1", &volume)]);
+    assert_eq!(asked.unwrap_err(), (400, "InvalidVolume.NotFound".to_owned()));
+    assert_eq!(world.ec2("DescribeVolumes", &[]).unwrap().items("volumeSet").len(), 1);
+
+    let create = || {
+        let wished = [("AvailabilityZone", "us-east-1a"), ("Size", "1")];
+        world
+            .ec2("CreateVolume", &wished)
+            .unwrap()
+            .text_at("volumeId")
+            .expect("an id")
+    };
+    fault(json!({"action": "CreateVolume", "kind": "slow", "seconds": 1}));
+    let (started, late) = (Instant::now(), create());
+    world.until_field(&late, "status", "available");
+    assert!(started.elapsed() >= Duration::from_secs(1));
+
+    fault(json!([{"action": "CreateVolume", "kind": "broken"}, {"action": "CreateSnapshot", "kind": "broken"}]));
+    world.until_field(&create(), "status", "error");
+    let snapshot = world.ec2("CreateSnapshot", &[("VolumeId", &volume)]).unwrap();
+    world.until_field(&snapshot.text_at("snapshotId").expect("an id"), "status", "error");
+
+    fault(json!({"action": "AttachVolume", "kind": "broken"}));
+    let instance = world.instance(&[]);
+    let attached = [
+        ("VolumeId", volume.as_str()),
+        ("InstanceId", &instance),
+        ("Device", "/dev/sdf"),
+    ];
+    world.ec2("AttachVolume", &attached).unwrap();
+    world.until_field(&volume, "attachmentSet/item/status", "attaching");
+
+    fault(json!({"action": "RunInstances", "kind": "broken"}));
+    let launched = world.ec2(
+        "RunInstances",
+        &[("ImageId", "ami-twin-1"), ("InstanceType", "c7i.large")],
+    );
+    let dead = launched
+        .unwrap()
+        .text_at("instancesSet/item/instanceId")
+        .expect("an id");
+    world.until_field(&dead, "instanceState/name", "terminated");
+}
+
+#[test]
+fn an_instance_that_hangs_is_running_and_silent_and_can_be_ended() {
+    let world = World::start("while :; do echo tick; sleep 0.05; done");
+    let instance = world.instance(&[]);
+    world.until_console(&instance, "tick");
+    world.control("POST", &format!("instances/{instance}/hang"), "");
+    let said = || world.control("GET", &format!("instances/{instance}/console"), "").len();
+    std::thread::sleep(Duration::from_millis(200));
+    let before = said();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(said(), before, "nothing is said any more");
+    assert_eq!(world.field(&instance, "instanceState/name").as_deref(), Some("running"));
+    world.ec2("TerminateInstances", &[("InstanceId.1", &instance)]).unwrap();
+    world.until_field(&instance, "instanceState/name", "terminated");
+}
