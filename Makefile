@@ -32,8 +32,11 @@ env: ## Print the variables that make aws and vibes talk to the local cloud: eva
 test: setup ## Run everything that tests, with the time of each part
 	@scripts/test
 
-lint: setup ## Formatting, clippy, documentation, templates and scripts, warnings as errors
+lint: setup ## Formatting, clippy, documentation, licences of crates, templates and scripts, warnings as errors
 	@scripts/lint
+
+advisories: setup ## Look our crates up in the RustSec database of known holes; needs github.com
+	cargo deny --log-level error check advisories
 
 doc: ## Make the documentation of our crates (target/doc), warnings as errors
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/examine cargo build --workspace --all-targets --quiet
@@ -74,4 +77,4 @@ ami: setup ## Make the machine image of a role in the AWS account of the environ
 requirements: setup ## Pin the Python programs of requirements.in anew
 	@scripts/requirements
 
-.PHONY: help setup build run stop clean-twin env test lint doc check fuzz measure measure-scale bench package measure-starts deploy destroy image ami requirements
+.PHONY: help setup build run stop clean-twin env test lint advisories doc check fuzz measure measure-scale bench package measure-starts deploy destroy image ami requirements
