@@ -33,6 +33,7 @@ pub struct World {
     dir: PathBuf,
     state: PathBuf,
     twin: Child,
+    kept: bool,
     environment: Vec<(String, String)>,
     /// The sources bucket's name.
     pub sources_bucket: String,
@@ -57,8 +58,29 @@ pub struct Call {
     pub service: String,
     /// Action, as AWS names it.
     pub action: String,
-    /// Who called: `root`, or a role and what has it (`ROLE/FUNCTION`, `ROLE/i-...`).
+    /// Who called: `root`, `base` (AWS itself), or a role and what has it (`ROLE/FUNCTION`, `ROLE/i-...`).
     pub caller: String,
+    /// What the call named, and what it made.
+    pub resources: Vec<String>,
+}
+
+/// How fast a world's time goes. Waits of state machines are scaled, what instances and functions do is not.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// What the waits of state machines are multiplied by.
+    pub wait_scale: f64,
+    /// Template parameters that differ from those of `make run`.
+    pub parameters: Vec<(&'static str, String)>,
+}
+
+impl Default for Pace {
+    /// As `make run`.
+    fn default() -> Self {
+        Pace {
+            wait_scale: 0.2,
+            parameters: Vec::new(),
+        }
+    }
 }
 
 impl World {
@@ -71,10 +93,26 @@ impl World {
         world.with_outputs()
     }
 
+    /// Starts a twin whose time goes at this pace, and deploys the real templates into it with these profiles.
+    pub async fn start_at(pace: &Pace, profiles: &Path) -> Result<Self> {
+        let world = Self::empty_at(pace.wait_scale).await?;
+        let parameters: Vec<String> = pace
+            .parameters
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        world.deploy_with(profiles, &parameters)?;
+        world.with_outputs()
+    }
+
     /// Starts a twin, and waits until it can be asked: an account with nothing in it.
     pub async fn empty() -> Result<Self> {
+        Self::empty_at(Pace::default().wait_scale).await
+    }
+
+    async fn empty_at(wait_scale: f64) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("vibes-world-").tempdir()?.keep();
-        let mut twin = start_twin(&dir)?;
+        let mut twin = start_twin(&dir, wait_scale)?;
         let environment = match wait_for(Duration::from_secs(60), || environment_of(&dir)).await {
             Ok(environment) => environment,
             Err(error) => {
@@ -99,6 +137,7 @@ impl World {
             pipeline: String::new(),
             environment,
             twin,
+            kept: false,
             state: dir.join("twin"),
             dir,
         })
@@ -106,18 +145,16 @@ impl World {
 
     /// Deploys the templates (again), with these profiles.
     pub fn deploy(&self, profiles: &Path, shards: u32) -> Result<()> {
-        let shards = format!("Shards={shards}");
+        self.deploy_with(profiles, &[format!("Shards={shards}")])
+    }
+
+    fn deploy_with(&self, profiles: &Path, parameters: &[String]) -> Result<()> {
         let profiles = profiles.to_str().context("a path that is not UTF-8")?;
-        self.vibes(&[
-            "deploy",
-            "--twin",
-            self.state()?,
-            "--profiles",
-            profiles,
-            "--parameter",
-            &shards,
-        ])
-        .map(drop)
+        let mut arguments = vec!["deploy", "--twin", self.state()?, "--profiles", profiles];
+        for parameter in parameters {
+            arguments.extend(["--parameter", parameter]);
+        }
+        self.vibes(&arguments).map(drop)
     }
 
     /// Learns where things are from the main stack, which is deployed by now.
@@ -308,7 +345,22 @@ impl World {
         }
     }
 
-    /// Has the twin spoil calls from now on: a rule of its control API.
+    /// The file of a volume or snapshot, as the twin's own processes see it.
+    pub fn disk(&self, id: &str) -> Result<PathBuf> {
+        let foreground = self.twin.id();
+        let inside = std::fs::read_to_string(format!("/proc/{foreground}/task/{foreground}/children"))?;
+        let inside = inside
+            .split_whitespace()
+            .next()
+            .context("the twin has no process inside")?;
+        let path = self.state.join("machine/store").join(id);
+        Ok(Path::new("/proc")
+            .join(inside)
+            .join("root")
+            .join(path.strip_prefix("/")?))
+    }
+
+    /// Has the twin spoil calls from now on: a rule of its control API, or several.
     pub fn spoil(&self, fault: &Value) -> Result<()> {
         let url = format!("{}/_twin/faults", self.endpoint());
         self.succeed(Command::new("curl").args(["-sSf", &url, "-d", &fault.to_string()]))
@@ -333,6 +385,11 @@ impl World {
         &found.expect("checked when the twin started").1
     }
 
+    /// Keeps the world's directory when the world ends, for people to look into.
+    pub fn keep(&mut self) {
+        self.kept = true;
+    }
+
     /// Ends the twin as Ctrl-C does, waits for it, and forgets nothing.
     pub fn stop(&mut self) -> Result<()> {
         if self.twin.try_wait()?.is_none() {
@@ -355,7 +412,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let stopped = self.stop();
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.kept {
             eprintln!("this test's world is kept in {}", self.dir.display());
         } else {
             std::fs::remove_dir_all(&self.dir).expect("remove the world's directory");
@@ -365,10 +422,10 @@ impl Drop for World {
 }
 
 /// The twin ends when its standard input does: also when the test is killed.
-fn start_twin(dir: &Path) -> Result<Child> {
+fn start_twin(dir: &Path, wait_scale: f64) -> Result<Child> {
     let log = std::fs::File::create(dir.join("twin.log"))?;
     Command::new(program("vibes-twin"))
-        .args(["start", "--until-eof", "--wait-scale", "0.2"])
+        .args(["start", "--until-eof", "--wait-scale", &wait_scale.to_string()])
         .args(["--agent-env", "VIBES_STATUS_SECONDS=1"])
         .arg("--state")
         .arg(dir.join("twin"))

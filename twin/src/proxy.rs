@@ -137,9 +137,30 @@ async fn answer(twin: Arc<Twin>, request: Request<Incoming>) -> Result<Response<
     let call = Call::recognise(&parts, &body.bytes());
     let caller = twin.callers.name(&call.access_key).await;
     let faults = twin.faults.take(&call, &caller);
-    let fault = faults.first().map(|fault| fault.kind.as_str().to_owned());
+    let late = faults.iter().any(|fault| fault.kind == Kind::Delay);
+    if late {
+        body = body.read().await?;
+    }
+    let answered = answered(twin, call, caller, parts, body, faults, started);
+    match late {
+        // It takes its effect, although the caller may have given up by then.
+        true => tokio::spawn(answered).await?,
+        false => answered.await,
+    }
+}
+
+/// Answers a call, and records that.
+async fn answered(
+    twin: Arc<Twin>,
+    call: Call,
+    caller: String,
+    parts: Parts,
+    body: Held,
+    faults: Vec<Fault>,
+    started: Instant,
+) -> Result<Response<Body>> {
     let mut outcome = Outcome {
-        fault,
+        fault: faults.first().map(|fault| fault.kind.as_str().to_owned()),
         ..Outcome::default()
     };
     let result = spoiled(&twin, &call, &caller, parts, body, &faults, &mut outcome).await;

@@ -1,0 +1,397 @@
+//! A lane: a world of its own in which one case follows the other, and the verdict on each.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use contract::control::Control;
+use contract::fault::Name;
+use contract::objects;
+use contract::release::Release;
+use serde_json::{Value, json};
+use tests::sample;
+use tests::tree::{self, Tree};
+use tests::world::{Pace, World, eventually};
+
+use crate::matrix::Case;
+
+/// The tag file that every case changes: one track of one profile is to be encoded again.
+const CHANGED: &str = "Tiny & Co/Album 1/01-Track 1.tags.vc";
+/// What its track is called in turns.
+const TITLES: [&str; 2] = ["Heads", "Tails"];
+/// Waits of state machines are a twentieth; what counts them is twenty times as long.
+const WAIT_SCALE: f64 = 0.05;
+/// A case that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(150);
+/// How often the sweep may have to look before it has ended everything: it marks, looks again, ends, and starts a clean-up.
+const SWEEPS: u32 = 6;
+
+/// What a case came to, when it is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum End {
+    /// The build made a correct release all the same.
+    Released,
+    /// The build failed by name, and the next one made a correct release.
+    Failed,
+    /// No call was hit.
+    NotReached,
+}
+
+/// A world with a release, and what the release holds for each title.
+pub(crate) struct Lane {
+    pub(crate) world: World,
+    _dir: tempfile::TempDir,
+    /// What a release holds, by title; complete when the lane is ready.
+    references: Vec<Tree>,
+    /// The title of the current release.
+    title: usize,
+    /// Hours that sweeps have been told to have gone by.
+    hours: u32,
+}
+
+impl Lane {
+    /// Starts a world and builds each title once, undisturbed.
+    pub(crate) async fn start() -> Result<Lane> {
+        let dir = tempfile::tempdir()?;
+        let (sources, profiles) = (dir.path().join("sources"), dir.path().join("profiles"));
+        sample::tiny(&sources, 2)?;
+        std::fs::create_dir(&profiles)?;
+        std::fs::write(profiles.join("home.config"), "CONFIG_ENCODER=flac\n")?;
+        let seconds = |real: f64| format!("{}", (real / WAIT_SCALE) as u32);
+        let pace = Pace {
+            wait_scale: WAIT_SCALE,
+            parameters: vec![
+                ("BootSeconds", seconds(40.0)),
+                ("SilentSeconds", seconds(40.0)),
+                ("PollFirstSeconds", seconds(0.5)),
+                ("PollMaxSeconds", seconds(1.0)),
+                ("SettleSeconds", seconds(0.05)),
+                ("Serve", "false".to_owned()),
+            ],
+        };
+        let world = World::start_at(&pace, &profiles).await?;
+        let mut lane = Lane {
+            world,
+            _dir: dir,
+            references: Vec::new(),
+            title: 1,
+            hours: 0,
+        };
+        if let Err(error) = lane.prepare(&sources).await {
+            lane.world.keep();
+            return Err(error).with_context(|| format!("preparing {}", lane.world.dir().display()));
+        }
+        Ok(lane)
+    }
+
+    async fn prepare(&mut self, sources: &Path) -> Result<()> {
+        self.hasten()?;
+        self.world.vibes(&["upload", sources.to_str().context("UTF-8")?])?;
+        self.another_than(None).await?;
+        self.quiet().await?;
+        for title in 0..TITLES.len() {
+            self.undisturbed().await?;
+            ensure!(self.title == title, "the titles take turns");
+            let tree = self.content(&self.world.release().await?)?;
+            self.references.push(tree);
+        }
+        let [heads, tails] = [0, 1].map(|title| tree::contents(&self.references[title]));
+        ensure!(heads != tails, "a title changes the release");
+        Ok(())
+    }
+
+    /// A build of the other title, without any fault.
+    pub(crate) async fn undisturbed(&mut self) -> Result<()> {
+        self.change().await?;
+        self.quiet().await
+    }
+
+    /// A message comes again after a moment, and a function that hangs is cut off after seconds.
+    fn hasten(&self) -> Result<()> {
+        // This service's endpoint is not taken from the environment by the `aws` program's version 1.
+        let sqs = ["sqs", "--endpoint-url", self.world.endpoint()];
+        let queues: Value = serde_json::from_str(&self.world.aws(&[&sqs[..], &["list-queues"]].concat())?)?;
+        let queues = queues["QueueUrls"].as_array().context("queues")?;
+        let events = queues
+            .iter()
+            .filter_map(Value::as_str)
+            .find(|url| !url.contains("Dead"));
+        let attributes = ["--attributes", "VisibilityTimeout=3"];
+        let queue = [
+            "set-queue-attributes",
+            "--queue-url",
+            events.context("the queue of events")?,
+        ];
+        self.world.aws(&[&sqs[..], &queue[..], &attributes[..]].concat())?;
+        for function in functions(&self.world)? {
+            let change = [
+                "lambda",
+                "update-function-configuration",
+                "--timeout",
+                "6",
+                "--function-name",
+            ];
+            self.world.aws(&[&change[..], &[&function]].concat())?;
+        }
+        Ok(())
+    }
+
+    /// Gives the track its other title, which starts a build.
+    async fn change(&mut self) -> Result<()> {
+        self.title = (self.title + 1) % TITLES.len();
+        let tags = format!("TITLE={}\n", TITLES[self.title]);
+        let last = self.last_execution().await?;
+        self.world.put(CHANGED, tags.into_bytes()).await?;
+        self.another_than(last).await
+    }
+
+    /// Waits until a newer execution than this one was started.
+    async fn another_than(&self, last: Option<String>) -> Result<()> {
+        eventually(PATIENCE, "an upload starts a build", async || {
+            Ok((self.last_execution().await? != last).then_some(()))
+        })
+        .await
+    }
+
+    /// The ARN of the pipeline's newest execution.
+    async fn last_execution(&self) -> Result<Option<String>> {
+        let listed = self.world.sfn.list_executions().state_machine_arn(&self.world.pipeline);
+        let executions = listed.send().await?.executions;
+        let last = executions
+            .into_iter()
+            .max_by_key(|execution| execution.start_date.as_nanos());
+        Ok(last.map(|execution| execution.execution_arn))
+    }
+
+    /// Whether the current release has the title of the sources; an error if it is neither that nor the one before.
+    async fn is_released(&self) -> Result<bool> {
+        if self.references.len() < TITLES.len() {
+            return Ok(false);
+        }
+        let content = self.content(&self.world.release().await?)?;
+        let is = |title: usize| tree::contents(&content) == tree::contents(&self.references[title]);
+        ensure!(
+            (0..TITLES.len()).any(is),
+            "the release holds {:?}",
+            tree::contents(&content)
+        );
+        Ok(is(self.title))
+    }
+
+    /// Changes the title while something goes wrong, follows what becomes of it, and judges that and the build after it.
+    ///
+    /// # Errors
+    /// What is not as it should be. The lane is not to be used any more.
+    pub(crate) async fn case(&mut self, case: &Case) -> Result<End> {
+        let before = self.last_call()?;
+        self.world.spoil(&case.faults)?;
+        self.change().await?;
+        let acted = match &case.act {
+            Some(act) => Some(act.happen(&self.world, before).await?),
+            None => None,
+        };
+        self.quiet().await?;
+        let rules = self.world.twin("GET", "faults")?;
+        let hit = rules
+            .as_array()
+            .is_some_and(|rules| rules.iter().any(|rule| rule["hit"] != 0));
+        self.world.twin("DELETE", "faults")?;
+        self.swept().await?;
+        let released = self.is_released().await?;
+        if !released {
+            self.last_failed_by_name().await?;
+        }
+        self.nothing_is_left().await?;
+        self.next_build(released).await.context("the next build")?;
+        Ok(match (acted.unwrap_or(hit), released) {
+            (false, _) => End::NotReached,
+            (true, true) => End::Released,
+            (true, false) => End::Failed,
+        })
+    }
+
+    /// The build after the case: it succeeds, has at most to do what the case did not, and leaves nothing either.
+    async fn next_build(&self, released: bool) -> Result<()> {
+        let before = self.last_call()?;
+        let next = self.world.start_build(json!({})).await?;
+        let ended = self.world.ended(&next).await?;
+        let (status, error, cause) = (ended.status.as_str(), ended.error, ended.cause);
+        ensure!(status == "SUCCEEDED", "{status} {error:?}: {cause:?}");
+        self.quiet().await?;
+        ensure!(self.is_released().await?, "the release is not of what is in the bucket");
+        if released {
+            let calls = self.world.calls(before)?;
+            let launched = calls.iter().any(|call| call.action == "RunInstances");
+            ensure!(!launched, "it had something to do, although the release was right");
+        } else {
+            let release = self.world.release().await?.release;
+            let built = self.world.report(&release, 0).await?.built;
+            ensure!(built.len() <= 1, "one track had been changed, and it encoded {built:?}");
+        }
+        self.nothing_is_left().await
+    }
+
+    /// The number of the last call so far.
+    pub(crate) fn last_call(&self) -> Result<u64> {
+        Ok(self.world.calls(0)?.len() as u64)
+    }
+
+    /// Waits until no execution runs.
+    pub(crate) async fn quiet(&self) -> Result<()> {
+        let mut rest = 0;
+        eventually(PATIENCE, "no execution runs", async || {
+            let mut running = 0;
+            for machine in ["pipeline", "cleanup", "serve"] {
+                let arn = self.world.pipeline.replace("-pipeline", &format!("-{machine}"));
+                let listed = self.world.sfn.list_executions().state_machine_arn(arn);
+                let listed = listed.status_filter(aws_sdk_sfn::types::ExecutionStatus::Running);
+                running += listed.send().await?.executions.len();
+            }
+            // What follows an execution's end by an event takes a moment.
+            rest = if running == 0 { rest + 1 } else { 0 };
+            Ok((rest > 2).then_some(()))
+        })
+        .await
+    }
+
+    /// Lets the scheduled sweep look until control is free, as it would within the hour.
+    async fn swept(&mut self) -> Result<()> {
+        for _ in 0..SWEEPS {
+            let control: Control = self.world.object(objects::CONTROL).await?.unwrap_or_default();
+            if control.owner.is_none() && !control.pending && self.leftovers().await?.is_empty() {
+                return Ok(());
+            }
+            self.hours += 2;
+            let at = Command::new("date")
+                .args(["-u", "-d", &format!("{} hours", self.hours), "+%FT%TZ"])
+                .output()?;
+            let answer = self.world.dir().join("sweep.json");
+            let input = json!({"time": String::from_utf8(at.stdout)?.trim()}).to_string();
+            let invoke = [
+                "lambda",
+                "invoke",
+                "--function-name",
+                "vibes-sweep",
+                "--payload",
+                &input,
+            ];
+            let told = self
+                .world
+                .aws(&[&invoke[..], &[answer.to_str().context("UTF-8")?]].concat())?;
+            ensure!(
+                !told.contains("FunctionError"),
+                "the sweep failed: {}",
+                std::fs::read_to_string(&answer)?
+            );
+            self.quiet().await.context("after a sweep")?;
+        }
+        let control: Control = self.world.object(objects::CONTROL).await?.unwrap_or_default();
+        bail!(
+            "after {SWEEPS} sweeps: {control:?}, and there is {:?}",
+            self.leftovers().await?
+        )
+    }
+
+    /// The newest execution that tried to build has failed, and says why in a way that the runbook knows.
+    async fn last_failed_by_name(&self) -> Result<()> {
+        let last = self.last_execution().await?.context("an execution")?;
+        let last = self.world.ended(&last).await?;
+        let (status, error) = (last.status.as_str(), last.error.unwrap_or_default());
+        if status == "ABORTED" || status == "TIMED_OUT" {
+            return Ok(());
+        }
+        let known = Name::ALL.iter().any(|name| name.as_str() == error) || error.contains('.');
+        ensure!(
+            status == "FAILED" && known && last.cause.is_some_and(|cause| !cause.is_empty()),
+            "there is no new release, and the last execution ended {status} with the error {error:?}"
+        );
+        Ok(())
+    }
+
+    async fn nothing_is_left(&self) -> Result<()> {
+        let left = self.leftovers().await?;
+        ensure!(left.is_empty(), "something is left: {left:?}");
+        let release = self.world.release().await?;
+        ensure!(
+            release.complete && release.failed.is_empty(),
+            "a half release: {release:?}"
+        );
+        Ok(())
+    }
+
+    /// Instances, volumes, and snapshots that no release and no checkpoint names; snapshots that are named and are not there.
+    async fn leftovers(&self) -> Result<BTreeSet<String>> {
+        let inventory = self.world.twin("GET", "inventory")?;
+        let ids = |kind: &str| -> Result<BTreeSet<String>> {
+            let all = inventory[kind].as_array().context("an inventory")?;
+            Ok(all
+                .iter()
+                .filter_map(|thing| Some(thing["id"].as_str()?.to_owned()))
+                .collect())
+        };
+        let named = self.named_snapshots().await?;
+        let mut left = ids("instances")?;
+        left.extend(ids("volumes")?);
+        left.extend(ids("snapshots")?.symmetric_difference(&named).cloned());
+        Ok(left)
+    }
+
+    async fn named_snapshots(&self) -> Result<BTreeSet<String>> {
+        let bucket = &self.world.state_bucket;
+        let listed = self
+            .world
+            .s3
+            .list_objects_v2()
+            .bucket(bucket)
+            .prefix("releases/")
+            .send()
+            .await?;
+        let mut keys: Vec<String> = listed
+            .contents()
+            .iter()
+            .filter_map(|object| object.key.clone())
+            .collect();
+        keys.push(objects::CHECKPOINT.to_owned());
+        let mut named = BTreeSet::new();
+        for key in keys {
+            let Some(object) = self.world.object::<Value>(&key).await? else {
+                continue;
+            };
+            let text = object.to_string();
+            let snapshots = text.split('"').filter(|piece| piece.starts_with("snap-"));
+            named.extend(snapshots.map(str::to_owned));
+        }
+        Ok(named)
+    }
+
+    /// The outputs in a release's snapshot, read by a program that did not write them.
+    fn content(&self, release: &Release) -> Result<Tree> {
+        let snapshot = release.shards[0].builds.as_deref().context("a builds snapshot")?;
+        let out = tempfile::tempdir()?;
+        let request = format!("rdump /out {}", out.path().display());
+        let disk = self.world.disk(snapshot)?;
+        let dumped = Command::new("debugfs").arg("-R").arg(request).arg(&disk).output()?;
+        ensure!(
+            dumped.status.success(),
+            "debugfs: {}",
+            String::from_utf8_lossy(&dumped.stderr)
+        );
+        let tree = tree::read(out.path())?;
+        ensure!(
+            !tree.is_empty(),
+            "{} holds nothing: {}",
+            Path::display(&disk),
+            String::from_utf8_lossy(&dumped.stderr)
+        );
+        Ok(tree)
+    }
+}
+
+/// The installation's functions.
+pub(crate) fn functions(world: &World) -> Result<Vec<String>> {
+    let query = ["--query", "Functions[].FunctionName", "--output", "json"];
+    let listed = world.aws(&[&["lambda", "list-functions"][..], &query[..]].concat())?;
+    Ok(serde_json::from_str(&listed)?)
+}

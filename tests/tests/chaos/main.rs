@@ -1,0 +1,25 @@
+//! No fault loses anything or leaves anything behind: not by examples, but by enumeration. `make chaos` runs all of it,
+//! `make test` a sample.
+
+mod calls;
+mod lane;
+mod matrix;
+mod moments;
+
+use anyhow::Result;
+
+use crate::lane::Lane;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_may_fail_in_every_way() -> Result<()> {
+    let mut lane = Lane::start().await?;
+    let cases = calls::cases(&mut lane).await?;
+    matrix::run(lane, matrix::sampled(cases, 20)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_may_be_stopped_in_every_state_and_its_worker_lost_at_every_step() -> Result<()> {
+    let mut lane = Lane::start().await?;
+    let cases = moments::cases(&mut lane).await?;
+    matrix::run(lane, matrix::sampled(cases, 6)).await
+}
