@@ -44,6 +44,9 @@ doc: ## Make the documentation of our crates (target/doc), warnings as errors
 check: lint test ## What CI runs: lint, test, and a tree that is clean afterwards
 	@scripts/clean-tree
 
+chaos: setup ## Break every call, state and step of a build, run after run, and print a table: [VIBES_CHAOS_LANES=4] [VIBES_CHAOS_ONLY=text]
+	@scripts/chaos
+
 fuzz: setup ## Try the property tests of the compiler with ever new cases: [MINUTES=10] [PROPTEST_CASES=2000]
 	@scripts/fuzz
 
@@ -77,4 +80,4 @@ ami: setup ## Make the machine image of a role in the AWS account of the environ
 requirements: setup ## Pin the Python programs of requirements.in anew
 	@scripts/requirements
 
-.PHONY: help setup build run stop clean-twin env test lint advisories doc check fuzz measure measure-scale bench package measure-starts deploy destroy image ami requirements
+.PHONY: help setup build run stop clean-twin env test lint advisories doc check chaos fuzz measure measure-scale bench package measure-starts deploy destroy image ami requirements
