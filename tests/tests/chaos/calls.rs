@@ -8,10 +8,7 @@ use serde_json::{Value, json};
 use tests::world::Call;
 
 use crate::lane::Lane;
-use crate::matrix::Case;
-
-/// More calls of one place than this are a loop that waits: whether there is another is chance.
-const MOST_OF_ONE: u32 = 3;
+use crate::matrix::{Case, MOST_OF_ONE};
 
 /// A place in the code that calls, as far as the record tells it: caller, call, and what is named, with `*` for what
 /// differs between builds.

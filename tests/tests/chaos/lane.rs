@@ -1,7 +1,7 @@
 //! A lane: a world of its own in which one case follows the other, and the verdict on each.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(crate) enum End {
 /// A world with a release, and what the release holds for each title.
 pub(crate) struct Lane {
     pub(crate) world: World,
+    /// The collection on disk.
+    pub(crate) sources: PathBuf,
     _dir: tempfile::TempDir,
     /// What a release holds, by title; complete when the lane is ready.
     references: Vec<Tree>,
@@ -74,21 +76,22 @@ impl Lane {
         let world = World::start_at(&pace, &profiles).await?;
         let mut lane = Lane {
             world,
+            sources,
             _dir: dir,
             references: Vec::new(),
             title: 1,
             hours: 0,
         };
-        if let Err(error) = lane.prepare(&sources).await {
+        if let Err(error) = lane.prepare().await {
             lane.world.keep();
             return Err(error).with_context(|| format!("preparing {}", lane.world.dir().display()));
         }
         Ok(lane)
     }
 
-    async fn prepare(&mut self, sources: &Path) -> Result<()> {
+    async fn prepare(&mut self) -> Result<()> {
         self.hasten()?;
-        self.world.vibes(&["upload", sources.to_str().context("UTF-8")?])?;
+        self.world.vibes(&["upload", self.sources.to_str().context("UTF-8")?])?;
         self.another_than(None).await?;
         self.quiet().await?;
         for title in 0..TITLES.len() {
@@ -102,29 +105,54 @@ impl Lane {
         Ok(())
     }
 
-    /// A build of the other title, without any fault.
-    pub(crate) async fn undisturbed(&mut self) -> Result<()> {
-        self.change().await?;
-        self.quiet().await
+    /// A build of the other title, without any fault; its execution.
+    pub(crate) async fn undisturbed(&mut self) -> Result<String> {
+        let execution = self.change().await?;
+        self.quiet().await?;
+        Ok(execution)
+    }
+
+    /// An output of the main stack.
+    pub(crate) fn output(&self, key: &str) -> Result<String> {
+        let outputs = self
+            .world
+            .aws(&["cloudformation", "describe-stacks", "--stack-name", "vibes"])?;
+        let outputs: Value = serde_json::from_str(&outputs)?;
+        let outputs = outputs["Stacks"][0]["Outputs"].as_array().context("outputs")?;
+        let output = outputs.iter().find(|output| output["OutputKey"] == key);
+        let value = output.and_then(|output| output["OutputValue"].as_str());
+        Ok(value.with_context(|| format!("there is no output {key}"))?.to_owned())
+    }
+
+    /// Calls SQS, whose endpoint version 1 of the `aws` program does not take from the environment.
+    pub(crate) fn sqs(&self, action: &str, body: &Value) -> Result<Value> {
+        let mut curl = self.world.command("curl".as_ref());
+        curl.args(["-sSf", "--aws-sigv4", "aws:amz:us-east-1:sqs", "--user", "test:test"]);
+        curl.args(["-H", "Content-Type: application/x-amz-json-1.0", "-H"]);
+        curl.arg(format!("X-Amz-Target: AmazonSQS.{action}"));
+        let said = curl.args(["-d", &body.to_string(), self.world.endpoint()]).output()?;
+        ensure!(
+            said.status.success(),
+            "{action}: {}",
+            String::from_utf8_lossy(&said.stderr)
+        );
+        Ok(serde_json::from_slice(&said.stdout).unwrap_or_default())
+    }
+
+    /// Has no event of the bucket arrive any more.
+    pub(crate) fn deafen(&self) -> Result<()> {
+        let rules: Value = serde_json::from_str(&self.world.aws(&["events", "list-rules"])?)?;
+        let rules = rules["Rules"].as_array().context("rules")?;
+        let names = rules.iter().filter_map(|rule| rule["Name"].as_str());
+        let uploads = names.into_iter().find(|name| name.contains("SourcesChanged"));
+        let uploads = uploads.context("the rule of uploads")?;
+        self.world.aws(&["events", "disable-rule", "--name", uploads]).map(drop)
     }
 
     /// A message comes again after a moment, and a function that hangs is cut off after seconds.
     fn hasten(&self) -> Result<()> {
-        // This service's endpoint is not taken from the environment by the `aws` program's version 1.
-        let sqs = ["sqs", "--endpoint-url", self.world.endpoint()];
-        let queues: Value = serde_json::from_str(&self.world.aws(&[&sqs[..], &["list-queues"]].concat())?)?;
-        let queues = queues["QueueUrls"].as_array().context("queues")?;
-        let events = queues
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|url| !url.contains("Dead"));
-        let attributes = ["--attributes", "VisibilityTimeout=3"];
-        let queue = [
-            "set-queue-attributes",
-            "--queue-url",
-            events.context("the queue of events")?,
-        ];
-        self.world.aws(&[&sqs[..], &queue[..], &attributes[..]].concat())?;
+        let attributes = json!({"QueueUrl": self.output("QueueUrl")?, "Attributes": {"VisibilityTimeout": "3"}});
+        self.sqs("SetQueueAttributes", &attributes)?;
         for function in functions(&self.world)? {
             let change = [
                 "lambda",
@@ -138,8 +166,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Gives the track its other title, which starts a build.
-    async fn change(&mut self) -> Result<()> {
+    /// Gives the track its other title, which starts a build; its execution.
+    async fn change(&mut self) -> Result<String> {
         self.title = (self.title + 1) % TITLES.len();
         let tags = format!("TITLE={}\n", TITLES[self.title]);
         let last = self.last_execution().await?;
@@ -147,10 +175,13 @@ impl Lane {
         self.another_than(last).await
     }
 
-    /// Waits until a newer execution than this one was started.
-    async fn another_than(&self, last: Option<String>) -> Result<()> {
+    /// Waits until a newer execution than this one was started, and returns it.
+    async fn another_than(&self, last: Option<String>) -> Result<String> {
         eventually(PATIENCE, "an upload starts a build", async || {
-            Ok((self.last_execution().await? != last).then_some(()))
+            Ok(self
+                .last_execution()
+                .await?
+                .filter(|newest| Some(newest) != last.as_ref()))
         })
         .await
     }
@@ -185,11 +216,10 @@ impl Lane {
     /// # Errors
     /// What is not as it should be. The lane is not to be used any more.
     pub(crate) async fn case(&mut self, case: &Case) -> Result<End> {
-        let before = self.last_call()?;
         self.world.spoil(&case.faults)?;
-        self.change().await?;
+        let execution = self.change().await?;
         let acted = match &case.act {
-            Some(act) => Some(act.happen(&self.world, before).await?),
+            Some(act) => Some(act.happen(&self.world, &execution).await?),
             None => None,
         };
         self.quiet().await?;
@@ -366,26 +396,26 @@ impl Lane {
         Ok(named)
     }
 
-    /// The outputs in a release's snapshot, read by a program that did not write them.
+    /// The outputs in a release's snapshot.
     fn content(&self, release: &Release) -> Result<Tree> {
+        tree::read(self.unpack(release)?.path())
+    }
+
+    /// The outputs in a release's snapshot, copied out of it by a program that did not write them.
+    pub(crate) fn unpack(&self, release: &Release) -> Result<tempfile::TempDir> {
         let snapshot = release.shards[0].builds.as_deref().context("a builds snapshot")?;
         let out = tempfile::tempdir()?;
         let request = format!("rdump /out {}", out.path().display());
         let disk = self.world.disk(snapshot)?;
         let dumped = Command::new("debugfs").arg("-R").arg(request).arg(&disk).output()?;
+        let copied = out.path().join("out").is_dir();
         ensure!(
-            dumped.status.success(),
-            "debugfs: {}",
+            dumped.status.success() && copied,
+            "debugfs {}: {}",
+            disk.display(),
             String::from_utf8_lossy(&dumped.stderr)
         );
-        let tree = tree::read(out.path())?;
-        ensure!(
-            !tree.is_empty(),
-            "{} holds nothing: {}",
-            Path::display(&disk),
-            String::from_utf8_lossy(&dumped.stderr)
-        );
-        Ok(tree)
+        Ok(out)
     }
 }
 

@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::lane::{End, Lane};
 use crate::moments::Act;
 
+/// More calls of one place than this are a loop that waits: whether there is another is chance.
+pub(crate) const MOST_OF_ONE: u32 = 3;
+
 /// One thing that goes wrong.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
@@ -26,7 +29,15 @@ pub(crate) struct Case {
     pub(crate) act: Option<Act>,
 }
 
-/// How much of a matrix is run, by `VIBES_CHAOS_RUNS` (a number, or `all`) and `VIBES_CHAOS_SEED`; only the cases whose
+/// What chance is made of: `VIBES_CHAOS_SEED`, or the time.
+pub(crate) fn seed() -> String {
+    std::env::var("VIBES_CHAOS_SEED").unwrap_or_else(|_| {
+        let now = std::time::UNIX_EPOCH.elapsed().expect("a clock after 1970");
+        now.as_secs().to_string()
+    })
+}
+
+/// How much of a matrix is run, by `VIBES_CHAOS_RUNS` (a number, or `all`) and [`seed`]; only the cases whose
 /// name contains `VIBES_CHAOS_ONLY`, if that is set.
 pub(crate) fn sampled(mut cases: Vec<Case>, usual: usize) -> Vec<Case> {
     let wish = |name: &str| std::env::var(name).ok();
@@ -34,10 +45,7 @@ pub(crate) fn sampled(mut cases: Vec<Case>, usual: usize) -> Vec<Case> {
         cases.retain(|case| case.name.contains(&only));
     }
     let all = cases.len();
-    let seed = wish("VIBES_CHAOS_SEED").unwrap_or_else(|| {
-        let now = std::time::UNIX_EPOCH.elapsed().expect("a clock after 1970");
-        now.as_secs().to_string()
-    });
+    let seed = seed();
     cases.sort_by_key(|case| Sha256::digest(format!("{seed} {}", case.name)));
     match wish("VIBES_CHAOS_RUNS").as_deref() {
         Some("all") => {}

@@ -1,176 +1,150 @@
 //! States x stops, and instances x accidents: what happens to a build from outside, at every moment that it has.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tests::project;
 use tests::world::{World, eventually};
 
 use crate::lane::Lane;
-use crate::matrix::Case;
+use crate::matrix::{Case, MOST_OF_ONE};
 
 /// How long a moment is made to last, so that what shall happen in it does.
 const MOMENT: f64 = 1.5;
 /// A build that has not come to the moment by then does not come to it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What can happen to an instance: what it is called in the table, and at the twin.
+const ACCIDENTS: [(&str, &str, &str); 4] = [
+    ("vanishes", "vanish", ""),
+    ("hangs", "hang", ""),
+    ("is interrupted after a notice", "spot-notice", r#"{"seconds": 5}"#),
+    ("is interrupted at once", "spot-notice", r#"{"seconds": 0}"#),
+];
 
 /// What happens, once, in the middle of a case.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
-    /// The execution is stopped in this state.
-    Stop(String),
-    /// Something happens to the worker when it writes its status for this time.
-    Worker {
-        /// The accident.
-        accident: &'static str,
-        /// From 1.
-        status: usize,
-    },
+    /// The execution is stopped as soon as it has entered this state.
+    StopIn(String),
+    /// The execution is stopped while the call that the fault delays is under way.
+    Stop,
+    /// This happens to the worker while the call that the fault delays is under way: path and body of the control API.
+    Worker(&'static str, &'static str),
 }
 
 impl Act {
-    /// Waits for the moment and acts; false if the build ended without it. `before` is the number of the last call before the case.
-    pub(crate) async fn happen(&self, world: &World, before: u64) -> Result<bool> {
+    /// Waits for the moment and acts; false if the build ended without it.
+    pub(crate) async fn happen(&self, world: &World, execution: &str) -> Result<bool> {
+        let running = async || {
+            let found = world.sfn.describe_execution().execution_arn(execution).send().await?;
+            Ok::<_, anyhow::Error>(found.status.as_str() == "RUNNING")
+        };
+        let come = eventually(PATIENCE, "the moment comes", async || {
+            let come = match self {
+                Act::StopIn(state) => entered(world, execution).await?.contains(state),
+                Act::Stop | Act::Worker(..) => {
+                    let rules = world.twin("GET", "faults")?;
+                    rules[0]["hit"] != 0
+                }
+            };
+            Ok(match come {
+                true => Some(true),
+                false if running().await? => None,
+                false => Some(false),
+            })
+        });
+        if !come.await? {
+            return Ok(false);
+        }
         match self {
-            Act::Stop(state) => stop(world, state).await,
-            Act::Worker { accident, status } => accident_of_worker(world, before, accident, *status).await,
+            Act::StopIn(_) | Act::Stop => {
+                // It may have ended by itself a moment ago.
+                Ok(world.sfn.stop_execution().execution_arn(execution).send().await.is_ok())
+            }
+            Act::Worker(accident, body) => {
+                let inventory = world.twin("GET", "inventory")?;
+                let id = inventory["instances"][0]["id"].as_str().context("a worker")?;
+                let url = format!("{}/_twin/instances/{id}/{accident}", world.endpoint());
+                let mut curl = world.command("curl".as_ref());
+                // It may have ended by itself a moment ago.
+                Ok(curl.args(["-sSf", "-d", body, &url]).output()?.status.success())
+            }
         }
     }
 }
 
-async fn stop(world: &World, state: &str) -> Result<bool> {
-    let execution = world.pipeline.replace(":stateMachine:", ":execution:");
-    let execution = format!("{execution}:{}", world.building().await?);
-    eventually(PATIENCE, "the state is entered", async || {
-        let history = world
-            .sfn
-            .get_execution_history()
-            .execution_arn(&execution)
-            .max_results(1000);
-        let entered = history.send().await?.events.into_iter().any(|event| {
-            let entered = event.state_entered_event_details;
-            entered.is_some_and(|entered| entered.name == state)
-        });
-        let found = world.sfn.describe_execution().execution_arn(&execution).send().await?;
-        if found.status.as_str() != "RUNNING" {
-            return Ok(Some(false));
-        }
-        if entered {
-            world.sfn.stop_execution().execution_arn(&execution).send().await?;
-        }
-        Ok(entered.then_some(true))
-    })
-    .await
+/// The names of the states that an execution has entered, without those inside of Maps, which the base leaves out.
+async fn entered(world: &World, execution: &str) -> Result<Vec<String>> {
+    let history = world
+        .sfn
+        .get_execution_history()
+        .execution_arn(execution)
+        .max_results(1000);
+    let events = history.send().await?.events.into_iter();
+    Ok(events
+        .filter_map(|event| Some(event.state_entered_event_details?.name))
+        .collect())
 }
 
-async fn accident_of_worker(world: &World, before: u64, accident: &str, status: usize) -> Result<bool> {
-    let worker = eventually(PATIENCE, "the worker writes its status", async || {
-        let calls = world.calls(before)?;
-        let mut written = calls.iter().filter(|call| {
-            call.action == "PutObject" && call.caller.contains("/i-") && call.resources[0].ends_with("/status.json")
-        });
-        Ok(written.nth(status - 1).map(|call| call.caller.clone()))
-    })
-    .await;
-    let Ok(worker) = worker else {
-        return Ok(false);
-    };
-    let id = worker.rsplit('/').next().context("an instance")?;
-    let url = |accident: &str| format!("{}/_twin/instances/{id}/{accident}", world.endpoint());
-    let mut curl = world.command("curl".as_ref());
-    curl.args(["-sS", "-X", "POST"]);
-    match accident {
-        "vanishes" => curl.arg(url("vanish")),
-        "hangs" => curl.arg(url("hang")),
-        "is interrupted after a notice" => curl.arg(url("spot-notice")).args(["-d", r#"{"seconds": 5}"#]),
-        "is interrupted at once" => curl.arg(url("spot-notice")).args(["-d", r#"{"seconds": 0}"#]),
-        other => bail!("{other} is no accident"),
-    };
-    // It may have ended by itself a moment before: then nothing happens to it.
-    Ok(!String::from_utf8(curl.output()?.stdout)?.contains("not running"))
-}
-
-/// The cases of the pipeline's states and of the worker of a build that this lane has just run undisturbed.
+/// The cases of a build that this lane has just run undisturbed: a stop in each of its states and at each invocation of
+/// a function, and accidents of the worker at each of its calls.
 pub(crate) async fn cases(lane: &mut Lane) -> Result<Vec<Case>> {
     let before = lane.last_call()?;
-    lane.undisturbed().await?;
+    let execution = lane.undisturbed().await?;
     let calls = lane.world.calls(before)?;
-    let is_status = |call: &&tests::world::Call| {
-        call.caller.contains("/i-") && call.action == "PutObject" && call.resources[0].ends_with("/status.json")
-    };
-    let written = calls.iter().filter(is_status).count();
     let mut cases = Vec::new();
-    for (state, function) in states()? {
-        let faults = match &function {
-            Some(function) => {
-                json!([{"service": "lambda", "action": "Invoke", "resource": format!("vibes-{function}"), "kind": "delay", "seconds": MOMENT, "times": 1}])
-            }
-            None => json!([]),
-        };
+    for state in entered(&lane.world, &execution).await? {
         cases.push(Case {
             row: "StopExecution".to_owned(),
             column: state.clone(),
             name: format!("StopExecution in {state}"),
-            faults,
-            act: Some(Act::Stop(state)),
+            faults: json!([]),
+            act: Some(Act::StopIn(state)),
         });
     }
-    for status in 1..=written {
-        for accident in [
-            "vanishes",
-            "hangs",
-            "is interrupted after a notice",
-            "is interrupted at once",
-        ] {
-            let slow = json!([{"caller": "*Worker*/i-*", "action": "PutObject", "resource": "*/status.json", "nth": status, "kind": "delay", "seconds": MOMENT, "times": 1}]);
+    let mut invoked: BTreeMap<&str, u32> = BTreeMap::new();
+    for call in calls.iter().filter(|call| call.caller == "base") {
+        *invoked.entry(&call.resources[0]).or_default() += 1;
+    }
+    for (function, times) in invoked {
+        for nth in 1..=times.min(MOST_OF_ONE) {
+            let call = json!({"service": "lambda", "action": "Invoke", "resource": function, "nth": nth});
             cases.push(Case {
-                row: "the worker".to_owned(),
-                column: accident.to_owned(),
-                name: format!("the worker {accident} at status {status}"),
-                faults: slow,
-                act: Some(Act::Worker { accident, status }),
+                row: "StopExecution".to_owned(),
+                column: format!("at {function}"),
+                name: format!("StopExecution at {function} #{nth}"),
+                faults: slow(call),
+                act: Some(Act::Stop),
             });
         }
     }
-    for nth in [1, 4, 8, 12] {
+    let of_worker = calls.iter().filter(|call| call.caller.contains("/i-")).count();
+    for nth in 1..=of_worker {
+        for (column, accident, body) in ACCIDENTS {
+            cases.push(Case {
+                row: "the worker".to_owned(),
+                column: column.to_owned(),
+                name: format!("the worker {column} at its call {nth}"),
+                faults: slow(json!({"caller": "*Worker*/i-*", "nth": nth})),
+                act: Some(Act::Worker(accident, body)),
+            });
+        }
         cases.push(Case {
             row: "the worker".to_owned(),
             column: "loses S3".to_owned(),
             name: format!("the worker loses S3 from its call {nth} on"),
-            faults: json!([{"caller": "*Worker*/i-*", "service": "s3", "nth": nth, "times": 30, "kind": "before"}]),
+            faults: json!([{"caller": "*Worker*/i-*", "nth": nth, "times": 30, "kind": "before"}]),
             act: None,
         });
     }
     Ok(cases)
 }
 
-/// All states of the pipeline, those inside Maps too, with the function that each invokes.
-fn states() -> Result<Vec<(String, Option<String>)>> {
-    let path = project::path("statemachines/pipeline.asl.json");
-    let machine: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
-    let mut found = Vec::new();
-    collect(&machine["States"], &mut found);
-    Ok(found)
-}
-
-fn collect(states: &Value, found: &mut Vec<(String, Option<String>)>) {
-    for (name, state) in states.as_object().into_iter().flatten() {
-        let placeholder = state["Parameters"]["FunctionName"].as_str();
-        found.push((name.clone(), placeholder.map(function)));
-        collect(&state["ItemProcessor"]["States"], found);
-    }
-}
-
-/// `${LaunchWorkerArn}` is `launch-worker`.
-fn function(placeholder: &str) -> String {
-    let name = placeholder.trim_start_matches("${").trim_end_matches("Arn}");
-    let mut function = String::new();
-    for char in name.chars() {
-        if char.is_ascii_uppercase() && !function.is_empty() {
-            function.push('-');
-        }
-        function.push(char.to_ascii_lowercase());
-    }
-    function
+/// The rule by which a call lasts for a moment.
+fn slow(mut call: Value) -> Value {
+    call["kind"] = json!("delay");
+    call["seconds"] = json!(MOMENT);
+    call["times"] = json!(1);
+    json!([call])
 }
