@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 /// One way through a state machine.
 pub(crate) struct Case {
     /// A sentence.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// The state machine.
     pub(crate) machine: &'static str,
     /// The execution's input.
     pub(crate) input: Value,
     /// Function (`poll-build`, or `poll-build/1` for the second shard) and what it answers instead of all being well:
     /// fields that differ, or `throw`. In order; then all is well again.
-    pub(crate) answers: Vec<(&'static str, Value)>,
-    /// The states passed through, without those inside a Map.
-    pub(crate) path: &'static str,
+    pub(crate) answers: Vec<(String, Value)>,
+    /// The states passed through, without those inside a Map; none if any way will do.
+    pub(crate) path: Option<&'static str>,
     /// The error's name, if it fails.
     pub(crate) error: Option<&'static str>,
     /// What the error's cause says.
@@ -34,14 +34,22 @@ impl Case {
         self.name.replace(' ', "-")
     }
 
-    fn new(name: &'static str, path: &'static str) -> Self {
+    fn new(name: &str, path: &'static str) -> Self {
+        Case {
+            path: Some(path),
+            ..Case::any_way(name)
+        }
+    }
+
+    /// A case that may take any way to its end.
+    pub(crate) fn any_way(name: &str) -> Self {
         let (answers, calls) = (vec![], vec![]);
         Case {
-            name,
+            name: name.to_owned(),
             machine: "pipeline",
             input: json!({}),
             answers,
-            path,
+            path: None,
             error: None,
             cause: None,
             calls,
@@ -49,26 +57,26 @@ impl Case {
         }
     }
 
-    fn says(mut self, function: &'static str, answer: Value) -> Self {
-        self.answers.push((function, answer));
+    pub(crate) fn says(mut self, function: &str, answer: Value) -> Self {
+        self.answers.push((function.to_owned(), answer));
         self
     }
 
-    fn throws(self, function: &'static str, error: &str) -> Self {
+    pub(crate) fn throws(self, function: &str, error: &str) -> Self {
         self.says(function, json!({"throw": error}))
     }
 
-    fn fails(mut self, error: &'static str, cause: &'static str) -> Self {
+    pub(crate) fn fails(mut self, error: &'static str, cause: &'static str) -> Self {
         (self.error, self.cause) = (Some(error), Some(cause));
         self
     }
 
-    fn calls(mut self, function: &'static str, times: usize) -> Self {
+    pub(crate) fn calls(mut self, function: &'static str, times: usize) -> Self {
         self.calls.push((function, times));
         self
     }
 
-    fn alone(self) -> Self {
+    pub(crate) fn alone(self) -> Self {
         Case { alone: true, ..self }
     }
 

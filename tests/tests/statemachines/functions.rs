@@ -70,10 +70,10 @@ impl Functions {
     }
 
     /// Sets the answers for an execution; the empty name stands for calls that do not say whose they are.
-    pub(crate) fn prepare(&self, execution: &str, answers: &[(&str, Value)]) {
+    pub(crate) fn prepare(&self, execution: &str, answers: &[(String, Value)]) {
         let mut all = self.answers.lock().unwrap();
         for (function, answer) in answers {
-            let key = (execution.to_owned(), (*function).to_owned());
+            let key = (execution.to_owned(), function.clone());
             all.entry(key).or_default().push_back(answer.clone());
         }
     }

@@ -204,7 +204,8 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-fn definition(machine: &str) -> Result<Value> {
+/// A state machine's definition, its placeholders not replaced.
+pub(crate) fn definition(machine: &str) -> Result<Value> {
     let path = path(&format!("statemachines/{machine}.asl.json"));
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
@@ -214,6 +215,13 @@ fn definition(machine: &str) -> Result<Value> {
 fn placeholder(text: &str) -> Option<(String, String)> {
     let (_, rest) = text.split_once("${")?;
     let (name, _) = rest.split_once("Arn}")?;
+    let placeholder = format!("${{{name}Arn}}");
+    function_of(&placeholder).map(|function| (placeholder, function))
+}
+
+/// The function that a placeholder stands for.
+pub(crate) fn function_of(placeholder: &str) -> Option<String> {
+    let name = placeholder.strip_prefix("${")?.strip_suffix("Arn}")?;
     let mut function = String::new();
     for char in name.chars() {
         if char.is_ascii_uppercase() && !function.is_empty() {
@@ -221,7 +229,7 @@ fn placeholder(text: &str) -> Option<(String, String)> {
         }
         function.push(char.to_ascii_lowercase());
     }
-    Some((format!("${{{name}Arn}}"), function))
+    Some(function)
 }
 
 /// Every retry after one second.
