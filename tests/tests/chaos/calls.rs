@@ -24,7 +24,10 @@ impl Place {
     fn of(call: &Call) -> Place {
         // Roles are called otherwise in each world.
         let caller = match call.caller.split_once('/') {
-            Some((role, who)) if who.starts_with("i-") && role.contains("Worker") => "*Worker*/i-*".to_owned(),
+            Some((role, who)) if who.starts_with("i-") => {
+                let kind = if role.contains("Worker") { "Worker" } else { "Server" };
+                format!("*{kind}*/i-*")
+            }
             Some((_, who)) => format!("*/{who}"),
             None => call.caller.clone(),
         };
@@ -42,6 +45,7 @@ impl Place {
     fn who(&self) -> &str {
         match self.caller.as_str() {
             "*Worker*/i-*" => "worker",
+            "*Server*/i-*" => "server",
             caller => caller.trim_start_matches("*/"),
         }
     }
@@ -130,7 +134,7 @@ fn faults(place: &Place, nth: u32) -> Vec<(String, Value)> {
         return faults;
     }
     // An instance's S3 client is patient: ten attempts, up to 20 s apart. A function's tries three times.
-    let outage = if place.who() == "worker" { 3 } else { 5 };
+    let outage = if place.caller.ends_with("/i-*") { 3 } else { 5 };
     let reads = ["Get", "List", "Describe", "Head"]
         .iter()
         .any(|verb| place.action.starts_with(verb));

@@ -10,6 +10,7 @@ use contract::control::Control;
 use contract::fault::Name;
 use contract::objects;
 use contract::release::Release;
+use contract::serve::ServerStatus;
 use serde_json::{Value, json};
 use tests::sample;
 use tests::tree::{self, Tree};
@@ -51,11 +52,15 @@ pub(crate) struct Lane {
     title: usize,
     /// Hours that sweeps have been told to have gone by.
     hours: u32,
+    /// Releases are served.
+    serves: bool,
+    /// Calls that have been counted.
+    counted: u64,
 }
 
 impl Lane {
     /// Starts a world and builds each title once, undisturbed.
-    pub(crate) async fn start() -> Result<Lane> {
+    pub(crate) async fn start(serves: bool) -> Result<Lane> {
         let dir = tempfile::tempdir()?;
         let (sources, profiles) = (dir.path().join("sources"), dir.path().join("profiles"));
         sample::tiny(&sources, 2)?;
@@ -70,7 +75,8 @@ impl Lane {
                 ("PollFirstSeconds", seconds(0.5)),
                 ("PollMaxSeconds", seconds(1.0)),
                 ("SettleSeconds", seconds(0.05)),
-                ("Serve", "false".to_owned()),
+                ("Serve", serves.to_string()),
+                ("DrainSeconds", "1".to_owned()),
             ],
         };
         let world = World::start_at(&pace, &profiles).await?;
@@ -81,6 +87,8 @@ impl Lane {
             references: Vec::new(),
             title: 1,
             hours: 0,
+            serves,
+            counted: 0,
         };
         if let Err(error) = lane.prepare().await {
             lane.world.keep();
@@ -243,7 +251,7 @@ impl Lane {
     }
 
     /// The build after the case: it succeeds, has at most to do what the case did not, and leaves nothing either.
-    async fn next_build(&self, released: bool) -> Result<()> {
+    async fn next_build(&mut self, released: bool) -> Result<()> {
         let before = self.last_call()?;
         let next = self.world.start_build(json!({})).await?;
         let ended = self.world.ended(&next).await?;
@@ -263,9 +271,15 @@ impl Lane {
         self.nothing_is_left().await
     }
 
+    /// Whether releases are served in it.
+    pub(crate) fn serves(&self) -> bool {
+        self.serves
+    }
+
     /// The number of the last call so far.
-    pub(crate) fn last_call(&self) -> Result<u64> {
-        Ok(self.world.calls(0)?.len() as u64)
+    pub(crate) fn last_call(&mut self) -> Result<u64> {
+        self.counted += self.world.calls(self.counted)?.len() as u64;
+        Ok(self.counted)
     }
 
     /// Waits until no execution runs.
@@ -351,20 +365,36 @@ impl Lane {
         Ok(())
     }
 
-    /// Instances, volumes, and snapshots that no release and no checkpoint names; snapshots that are named and are not there.
+    /// Instances, volumes, and snapshots that no release and no checkpoint names; snapshots that are named and are not
+    /// there; and what is wrong with the server, if there shall be one.
     async fn leftovers(&self) -> Result<BTreeSet<String>> {
         let inventory = self.world.twin("GET", "inventory")?;
-        let ids = |kind: &str| -> Result<BTreeSet<String>> {
-            let all = inventory[kind].as_array().context("an inventory")?;
-            Ok(all
-                .iter()
+        let ids = |kind: &str, of_server: bool| -> Result<BTreeSet<String>> {
+            let all = inventory[kind].as_array().context("an inventory")?.iter();
+            let wanted = all.filter(|thing| (thing["tags"]["vibes:role"] == "server") == of_server);
+            Ok(wanted
                 .filter_map(|thing| Some(thing["id"].as_str()?.to_owned()))
                 .collect())
         };
+        let mut left = ids("instances", false)?;
+        left.extend(ids("volumes", false)?);
         let named = self.named_snapshots().await?;
-        let mut left = ids("instances")?;
-        left.extend(ids("volumes")?);
-        left.extend(ids("snapshots")?.symmetric_difference(&named).cloned());
+        left.extend(ids("snapshots", false)?.symmetric_difference(&named).cloned());
+        let (servers, mounted) = (ids("instances", true)?, ids("volumes", true)?);
+        let wished = usize::from(self.serves);
+        if servers.len() != wished || mounted.len() != wished {
+            left.insert(format!("servers {servers:?} with volumes {mounted:?}"));
+        }
+        if self.serves {
+            let status: Option<ServerStatus> = self.world.object(objects::SERVE_STATUS).await?;
+            let serving = status
+                .filter(|status| servers.contains(&status.instance))
+                .and_then(|status| status.current);
+            let release = self.world.release().await?.release;
+            if serving.as_ref() != Some(&release) {
+                left.insert(format!("{serving:?} is served, not {release}"));
+            }
+        }
         Ok(left)
     }
 

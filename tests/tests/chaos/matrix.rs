@@ -61,13 +61,14 @@ pub(crate) async fn run(first: Lane, cases: Vec<Case>) -> Result<()> {
     let lanes = std::env::var("VIBES_CHAOS_LANES").map_or(Ok(2), |number| number.parse())?;
     let all = cases.len();
     let (queue, results) = (Mutex::new(VecDeque::from(cases)), Mutex::new(Vec::new()));
+    let serves = first.serves();
     let lane = async |mut lane: Option<Lane>| -> Result<()> {
         loop {
             let next = queue.lock().expect("no panic inside").pop_front();
             let Some(case) = next else { break };
             let mut ready = match lane.take() {
                 Some(lane) => lane,
-                None => Lane::start().await?,
+                None => Lane::start(serves).await?,
             };
             let begin = Instant::now();
             let end = ready.case(&case).await;

@@ -30,7 +30,7 @@ async fn a_storm_of_events_ends_in_what_the_bucket_holds() -> Result<()> {
         _ => 500,
     };
     let storm = Storm {
-        lane: Lane::start().await?,
+        lane: Lane::start(false).await?,
         seed: matrix::seed(),
         events,
     };
