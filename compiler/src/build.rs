@@ -22,7 +22,7 @@ use crate::report::{Counts, Failure, Outcome, Phase, Progress, Report};
 use crate::rules::Settings;
 use crate::tup::{Ended, Tup};
 use crate::turns::{self, Turns};
-use crate::{loudness, survey};
+use crate::{encoder, loudness, survey};
 
 /// A build to do.
 #[derive(Debug, Clone)]
@@ -72,9 +72,10 @@ const ROUNDS: usize = 3;
 /// Anything that keeps the build as a whole from running: a wrong profile, a missing program, names with a meaning of their own.
 /// A track that fails is no error but a line of the report.
 pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBool) -> Result<Report> {
+    let user = build.user.as_deref().map(find_user).transpose()?;
     let mut profiles = Vec::new();
     for (name, text) in &build.profiles {
-        profiles.push(profile::check(name, text)?);
+        profiles.push(profile::check(name, text, user.as_ref())?);
     }
     if profiles.is_empty() {
         bail!("there is no profile; add one, such as CONFIG_ENCODER=flac");
@@ -94,7 +95,6 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         true => Apart::of(build.shard.as_ref().map_or(&survey.audio, |shard| &shard.audio)),
         false => Apart::default(),
     };
-    let user = build.user.as_deref().map(find_user).transpose()?;
     let processors = || thread::available_parallelism().map_or(1, usize::from);
     let encoding = build.jobs.unwrap_or_else(processors);
     let mut run = Run {
@@ -116,6 +116,9 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         indexes: BTreeMap::new(),
         failed: BTreeMap::new(),
     };
+    run.report
+        .warnings
+        .extend(encoder::missing_confinement().map(str::to_owned));
     run.find_playlists()?;
     let newest = run.prepare(&apart)?.max(survey.newest);
     run.wait_for_the_clock(newest);

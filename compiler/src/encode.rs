@@ -56,13 +56,12 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
     let finished = made_from.is_of(&path);
     if !finished {
         check_room(&outputs)?;
-        let unfinished = tempfile::Builder::new()
+        // A folder of its own is all that the encoder may write in.
+        let room = tempfile::Builder::new()
             .prefix(UNFINISHED_PREFIX)
-            .suffix(&format!(".{}", job.extension))
-            .permissions(fs::Permissions::from_mode(0o644))
-            .tempfile_in(&outputs)
-            .with_context(|| format!("making a file in {}", outputs.display()))?
-            .into_temp_path();
+            .tempdir_in(&outputs)
+            .with_context(|| format!("making a folder in {}", outputs.display()))?;
+        let unfinished = room.path().join("output").with_extension(&job.extension);
         encoder::run(&Encode {
             encoder: &job.encoder,
             format: &job.format,
@@ -74,6 +73,8 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
             output: &unfinished,
             serial: serial(&folder.join(&job.source)),
         })?;
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o644))
+            .with_context(|| format!("{} has written no output", job.encoder))?;
         write_tags::write(&job.format, &unfinished, &opened.tags, &opened.pictures)?;
         made_from.note_on(&unfinished)?;
         // Another track is encoded while this one waits for the disk.
@@ -81,9 +82,7 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
         sync(&unfinished)?;
         let parent = path.parent().context("an output needs a folder")?;
         fs::create_dir_all(parent).map_err(|error| in_the_way(parent, &error))?;
-        unfinished
-            .persist(&path)
-            .map_err(|error| in_the_way(&path, &error.error))?;
+        fs::rename(&unfinished, &path).map_err(|error| in_the_way(&path, &error))?;
         sync(parent)?;
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use nix::sys::prctl::set_child_subreaper;
 
 use crate::command::Job;
 use crate::encode;
@@ -23,7 +24,11 @@ pub fn rules(argument: &str) -> Result<String> {
 
 /// `vibes-compile encode`: encodes one track.
 pub fn encode(arguments: &[String]) -> ExitCode {
-    let run = || encode::run(&Place::of_this_process()?, &Job::from_arguments(arguments)?);
+    let run = || {
+        // Whatever an encoder starts and leaves behind becomes a child of this process, which ends it.
+        set_child_subreaper(true).context("adopting what encoders leave behind")?;
+        encode::run(&Place::of_this_process()?, &Job::from_arguments(arguments)?)
+    };
     told(run().map(|finished| {
         if finished {
             println!("{FINISHED_BEFORE}");

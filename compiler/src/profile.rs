@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 pub use contract::profile::Profile;
+use nix::unistd::User;
 
 use crate::encoder;
 
@@ -14,16 +15,16 @@ pub struct Checked {
     pub version: String,
 }
 
-/// Checks a profile before any track is encoded.
+/// Checks a profile before any track is encoded, by letting `user` run its encoder (none for the current one).
 ///
 /// # Errors
 /// [`contract::profile::ProfileError`] for the text and for flags that the encoder refuses; or the encoder is missing.
-pub fn check(name: &str, text: &str) -> Result<Checked> {
+pub(crate) fn check(name: &str, text: &str, user: Option<&User>) -> Result<Checked> {
     let profile = Profile::parse(name, text)?;
     let program = program(&profile);
     let of_profile = || format!("profile {name:?}");
-    let version = encoder::version(profile.encoder.name, &program).with_context(of_profile)?;
-    if let Some(words) = encoder::try_flags(&profile, &program).with_context(of_profile)? {
+    let version = encoder::version(profile.encoder.name, &program, user).with_context(of_profile)?;
+    if let Some(words) = encoder::try_flags(&profile, &program, user).with_context(of_profile)? {
         return Err(profile.flags_refused(&words).into());
     }
     Ok(Checked { profile, version })
@@ -44,7 +45,7 @@ mod tests {
     #[test]
     fn flags_that_the_encoder_refuses_are_an_error_of_profile_and_line() {
         let text = "# car\nCONFIG_ENCODER=lame\nCONFIG_LAME_FLAGS=--no-such-flag\n";
-        let message = check("car", text).unwrap_err().to_string();
+        let message = check("car", text, None).unwrap_err().to_string();
         assert!(
             message.starts_with("profile \"car\", line 3: lame refuses \"--no-such-flag\": "),
             "{message}"
@@ -54,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_value_out_of_range_is_refused_where_the_encoder_only_warns() {
-        assert!(check("radio", "CONFIG_ENCODER=oggenc\nCONFIG_OGGENC_FLAGS=-q 99").is_err());
-        assert!(check("radio", "CONFIG_ENCODER=oggenc\nCONFIG_OGGENC_FLAGS=-q 3").is_ok());
+        assert!(check("radio", "CONFIG_ENCODER=oggenc\nCONFIG_OGGENC_FLAGS=-q 99", None).is_err());
+        assert!(check("radio", "CONFIG_ENCODER=oggenc\nCONFIG_OGGENC_FLAGS=-q 3", None).is_ok());
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -81,7 +82,7 @@ pub(crate) fn profile(
             fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
             let blocks = folders.contains(below) || below.ancestors().any(|folder| failed.contains(folder));
             reconciled.in_the_way += usize::from(blocks);
-            if !is_unfinished(path) {
+            if !is_unfinished(below) {
                 reconciled.removed.push(below.to_owned());
             }
         }
@@ -100,7 +101,11 @@ pub(crate) fn unfinished(layout: &Layout, profile: &str) -> Result<()> {
     for entry in fs::read_dir(&outputs).with_context(|| format!("listing {}", outputs.display()))? {
         let path = entry.with_context(|| format!("listing {}", outputs.display()))?.path();
         if is_unfinished(&path) {
-            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+            let removed = match path.is_dir() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            removed.with_context(|| format!("removing {}", path.display()))?;
         }
     }
     Ok(())
@@ -161,8 +166,8 @@ fn remove_empty_folders(folder: &Path) -> Result<()> {
 }
 
 fn is_unfinished(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED_PREFIX))
+    path.components()
+        .any(|name| name.as_os_str().as_bytes().starts_with(UNFINISHED_PREFIX.as_bytes()))
 }
 
 fn size(path: &Path) -> Option<u64> {

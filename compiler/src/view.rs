@@ -47,16 +47,17 @@ pub fn enter(sources: &Path, builds: &Path, out: Option<&Path>) -> Result<BTreeM
     Ok(special)
 }
 
-/// A mount namespace of our own; for a user without rights, within a user namespace where the user may mount.
+/// A mount namespace of our own, and a network without any interface, because what reads uploaded files needs none; for a
+/// user without rights, within a user namespace where the user may have both.
 fn own_namespace() -> Result<()> {
     const REMEDY: &str = "run it as root, or let users make namespaces (as root: sysctl user.max_user_namespaces=10000 \
         kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0, those that exist)";
     let (user, group) = (geteuid(), getegid());
-    let mut flags = CloneFlags::CLONE_NEWNS;
+    let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET;
     if !user.is_root() {
         flags |= CloneFlags::CLONE_NEWUSER;
     }
-    unshare(flags).with_context(|| format!("entering a mount namespace: {REMEDY}"))?;
+    unshare(flags).with_context(|| format!("entering a mount and a network namespace: {REMEDY}"))?;
     if !user.is_root() {
         for (file, text) in [
             ("/proc/self/uid_map", format!("0 {user} 1")),

@@ -2,16 +2,10 @@
 
 mod support;
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use nix::unistd::geteuid;
 use support::{World, tone};
-
-/// Who has no rights: `nobody`.
-const NOBODY: u32 = 65_534;
 
 #[test]
 fn a_build_says_where_it_is() {
@@ -139,31 +133,7 @@ fn whoever_is_not_root_builds_too() {
     let world = World::new();
     world.write("a/01.wav", tone(1));
     world.write("a/Tupfile", "nonsense");
-    let root = world.folder("");
-    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
-    let program = root.join("vibes-compile");
-    fs::copy(env!("CARGO_BIN_EXE_vibes-compile"), &program).unwrap();
-    fs::create_dir_all(world.builds()).unwrap();
-    // As root, the rights are given away; anybody else has none anyway.
-    let (mut command, root) = if geteuid().is_root() {
-        chown(world.builds(), Some(NOBODY), Some(NOBODY)).unwrap();
-        let mut command = Command::new("unshare");
-        // Everywhere but in some containers everybody may use the device. The folders above this one may be root's alone.
-        let prepare = "mknod \"$0/fuse\" c 10 229; chmod 666 \"$0/fuse\"; mount --bind \"$0/fuse\" /dev/fuse; \
-            mount --bind \"$0\" /mnt; exec \"$@\"";
-        command.args(["--mount", "sh", "-ec", prepare]).arg(&root);
-        let nobody = NOBODY.to_string();
-        command.args(["setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
-        command.arg("/mnt/vibes-compile");
-        (command, PathBuf::from("/mnt"))
-    } else {
-        (Command::new(&program), root)
-    };
-    command.env("TMPDIR", "/tmp").arg("build");
-    for name in ["sources", "profiles", "builds"] {
-        command.arg(format!("--{name}")).arg(root.join(name));
-    }
-    let output = command.output().unwrap();
+    let output = world.command_without_root().output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(Path::new(&world.output("home/a/01.flac")).exists());
     let said = String::from_utf8(output.stdout).unwrap();

@@ -115,7 +115,7 @@ impl Check {
         };
         let mut good = Vec::new();
         for (name, text) in read_profiles(folder)? {
-            match profile::check(&name, &text) {
+            match profile::check(&name, &text, None) {
                 Ok(checked) => good.push(checked),
                 Err(error) => {
                     let refused = match error.downcast_ref::<ProfileError>() {

@@ -91,5 +91,6 @@ pub(super) fn decoder(source: Option<&Path>, header: &Header, cut: Option<Cut>, 
     Stage {
         program: "ffmpeg".to_owned(),
         arguments,
+        writes_in: None,
     }
 }

@@ -72,5 +72,6 @@ pub(super) fn decoder(source: &Path, cut: Option<Cut>) -> Stage {
     Stage {
         program: "flac".to_owned(),
         arguments,
+        writes_in: None,
     }
 }

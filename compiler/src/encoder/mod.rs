@@ -1,28 +1,32 @@
 //! The encoder programs: one row here and one small file each.
 
+mod confine;
 mod ffmpeg;
 mod flac;
 mod lame;
 mod oggenc;
 mod opusenc;
 mod pipeline;
+mod watch;
 mod wavpack;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use contract::profile::{ENCODERS, Profile};
+use nix::unistd::{User, chown};
 
 use crate::header::{Coding, Form, Header};
 use crate::refused::Refused;
 use crate::report::Versions;
 use crate::trim::Cut;
-use crate::tup::PATH;
+pub(crate) use confine::missing as missing_confinement;
+use confine::{Confined, Limits};
 pub(crate) use pipeline::listen;
-use pipeline::{Said, Stage};
+use pipeline::{Pipeline, Said, Stage};
 
 /// What is known about an encoder program.
 struct Program {
@@ -124,11 +128,12 @@ pub(crate) struct Encode<'a> {
 /// Encodes the samples of a source, exactly those and nothing else of it.
 ///
 /// # Errors
-/// A program is missing ([`Refused`]), or one ended badly; with its own words.
+/// A [`Refused`]: a program is missing, reached a limit, or ended badly; with its own words.
 pub(crate) fn run(encode: &Encode<'_>) -> Result<()> {
-    match encode.run()?.failure {
+    let size = encode.source.metadata().context("looking at the source")?.len();
+    match encode.run(Limits::of(encode.header, size), None)?.failure {
         None => Ok(()),
-        Some(failure) => bail!("{failure}"),
+        Some(failure) => Err(failure.into()),
     }
 }
 
@@ -151,12 +156,16 @@ pub(crate) fn loss(encoder: &str, format: &str, header: &Header) -> Result<Optio
     })
 }
 
-/// Lets the encoder try its flags on a tenth of a second of silence. Returns what it says against them.
+/// Lets the encoder, run by `user` (none for the current one), try its flags on a tenth of a second of silence. Returns
+/// what it says against them.
 ///
 /// # Errors
 /// The encoder cannot be started ([`Refused`]), or there is no place to try it.
-pub(crate) fn try_flags(profile: &Profile, program: &str) -> Result<Option<String>> {
+pub(crate) fn try_flags(profile: &Profile, program: &str, user: Option<&User>) -> Result<Option<String>> {
     let folder = tempfile::tempdir().context("making a folder to try the encoder in")?;
+    if let Some(user) = user {
+        chown(folder.path(), Some(user.uid), Some(user.gid)).context("giving away the folder to try the encoder in")?;
+    }
     let source = folder.path().join("silence.wav");
     std::fs::write(&source, silence()).context("writing silence")?;
     let output = folder.path().join("silence").with_extension(profile.format.extension);
@@ -171,9 +180,9 @@ pub(crate) fn try_flags(profile: &Profile, program: &str) -> Result<Option<Strin
         output: &output,
         serial: 1,
     }
-    .run()?;
-    if said.failure.is_some() {
-        return Ok(said.failure);
+    .run(Limits::TRIAL, user)?;
+    if let Some(failure) = said.failure {
+        return Ok(Some(failure.reason));
     }
     if (of(profile.encoder.name)?.misunderstood)(&said.words) {
         return Ok(Some(said.words.trim().to_owned()));
@@ -190,19 +199,22 @@ pub(crate) fn try_flags(profile: &Profile, program: &str) -> Result<Option<Strin
     Ok(None)
 }
 
-/// The version of an encoder: the first line of what it says about itself.
+/// The version of an encoder, run by `user` (none for the current one): the first line of what it says about itself.
 ///
 /// # Errors
 /// It is not installed or says nothing.
-pub(crate) fn version(encoder: &str, program: &str) -> Result<String> {
+pub(crate) fn version(encoder: &str, program: &str, user: Option<&User>) -> Result<String> {
     let argument = of(encoder)?.version;
-    let output = Command::new(program)
-        .arg(argument)
-        .env_clear()
-        .env("PATH", PATH)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| missing(program, &error))?;
+    let confined = Confined {
+        program,
+        arguments: &[argument.into()],
+        writes_in: None,
+        user,
+        limits: Limits::TRIAL,
+    };
+    let child = confined.spawn(Stdio::null(), Stdio::piped());
+    let output = child.and_then(Child::wait_with_output);
+    let output = output.map_err(|error| missing(program, &error))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     line.map(str::to_owned)
@@ -213,7 +225,7 @@ pub(crate) fn version(encoder: &str, program: &str) -> Result<String> {
 pub fn versions() -> Versions {
     let installed = ENCODERS
         .iter()
-        .filter_map(|encoder| Some((encoder.name.to_owned(), version(encoder.name, encoder.name).ok()?)));
+        .filter_map(|encoder| Some((encoder.name.to_owned(), version(encoder.name, encoder.name, None).ok()?)));
     Versions {
         compiler: env!("CARGO_PKG_VERSION").to_owned(),
         encoders: BTreeMap::from_iter(installed),
@@ -221,7 +233,7 @@ pub fn versions() -> Versions {
 }
 
 impl Encode<'_> {
-    fn run(&self) -> Result<Said> {
+    fn run(&self, limits: Limits, user: Option<&User>) -> Result<Said> {
         let program = of(self.encoder)?;
         let mut stages = self.decoders(program);
         let input = if stages.is_empty() {
@@ -232,8 +244,9 @@ impl Encode<'_> {
         stages.push(Stage {
             program: self.program.to_owned(),
             arguments: (program.arguments)(self, input),
+            writes_in: self.output.parent().map(Path::to_owned),
         });
-        pipeline::run(&stages)
+        Pipeline { stages, limits, user }.run()
     }
 
     /// The programs that turn the source into WAVE that the encoder reads; none if it reads the source.
@@ -263,8 +276,14 @@ pub(crate) fn hear(source: &Path, header: &Header, cut: Option<Cut>) -> Result<C
         coding: Coding::Float(32),
         channels: header.channels,
     };
+    let size = source.metadata().context("looking at the source")?.len();
     let stage = ffmpeg::decoder(Some(source), header, cut, pcm);
-    pipeline::spawn(&stage, Stdio::null(), Stdio::piped())
+    let pipeline = Pipeline {
+        stages: Vec::new(),
+        limits: Limits::of(header, size),
+        user: None,
+    };
+    pipeline.spawn(&stage, Stdio::null(), Stdio::piped())
 }
 
 fn of(encoder: &str) -> Result<&'static Program> {
@@ -336,7 +355,7 @@ mod tests {
                         format.name,
                         encoder.flags_key()
                     );
-                    try_flags(&Profile::parse("p", &text).unwrap(), name).unwrap()
+                    try_flags(&Profile::parse("p", &text).unwrap(), name, None).unwrap()
                 };
                 assert_eq!(said(""), None);
                 let said = said("--no-such-flag").expect(name);
@@ -351,7 +370,7 @@ mod tests {
     #[test]
     fn a_missing_encoder_says_what_to_do() {
         let profile = Profile::parse("p", "CONFIG_ENCODER=flac").unwrap();
-        let error = try_flags(&profile, "/nowhere/flac").unwrap_err().to_string();
+        let error = try_flags(&profile, "/nowhere/flac", None).unwrap_err().to_string();
         assert!(
             error.contains("/nowhere/flac cannot be started") && error.contains("install it"),
             "{error}"

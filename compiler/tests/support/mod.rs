@@ -5,9 +5,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::SystemTime;
+
+use nix::unistd::geteuid;
+
+/// Who has no rights: `nobody`.
+const NOBODY: u32 = 65_534;
 
 /// Everything a build needs; gone when dropped, kept and named when the test fails.
 pub struct World {
@@ -109,9 +115,43 @@ impl World {
         command
     }
 
+    /// The command of a build by somebody who is not root, who may write to the builds folder alone.
+    pub fn command_without_root(&self) -> Command {
+        let root = self.folder("");
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        let program = root.join("vibes-compile");
+        fs::copy(env!("CARGO_BIN_EXE_vibes-compile"), &program).unwrap();
+        fs::create_dir_all(self.builds()).unwrap();
+        // As root, the rights are given away; anybody else has none anyway.
+        let (mut command, root) = if geteuid().is_root() {
+            chown(self.builds(), Some(NOBODY), Some(NOBODY)).unwrap();
+            let mut command = Command::new("unshare");
+            // Everywhere but in some containers everybody may use the device. The folders above this one may be root's alone.
+            let prepare = "mknod \"$0/fuse\" c 10 229; chmod 666 \"$0/fuse\"; mount --bind \"$0/fuse\" /dev/fuse; \
+                mount --bind \"$0\" /mnt; exec \"$@\"";
+            command.args(["--mount", "sh", "-ec", prepare]).arg(&root);
+            let nobody = NOBODY.to_string();
+            command.args(["setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+            command.arg("/mnt/vibes-compile");
+            (command, PathBuf::from("/mnt"))
+        } else {
+            (Command::new(&program), root)
+        };
+        command.env("TMPDIR", "/tmp").arg("build");
+        for name in ["sources", "profiles", "builds"] {
+            command.arg(format!("--{name}")).arg(root.join(name));
+        }
+        command
+    }
+
     /// Builds.
     pub fn build(&self) -> Built {
-        let output = self.command().output().unwrap();
+        Self::built(&mut self.command())
+    }
+
+    /// What the command of a build says.
+    pub fn built(command: &mut Command) -> Built {
+        let output = command.output().unwrap();
         let Ok(report) = serde_json::from_slice(&output.stdout) else {
             panic!("{}", String::from_utf8_lossy(&output.stderr));
         };
