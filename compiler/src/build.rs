@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use contract::profile::{Names, Profile};
 use nix::unistd::User;
 
+use crate::encode::sync;
 use crate::index::Index;
 use crate::layout::{Layout, VARIANT_PREFIX};
 use crate::names::{Apart, Naming, decode, encode as encoded};
@@ -120,16 +121,22 @@ pub fn build(build: &Build, progress: &mut dyn FnMut(&Progress), stop: &AtomicBo
         .warnings
         .extend(encoder::missing_confinement().map(str::to_owned));
     run.find_playlists()?;
-    let newest = run.prepare(&apart)?.max(survey.newest);
-    run.wait_for_the_clock(newest);
     let _turns = Turns::give(run.layout.builds(), encoding, run.tup.user.as_ref())?;
-    run.update(progress)?;
+    let cut_off = run.begin()?;
+    match run.prepare_and_update(&apart, survey.newest, progress) {
+        Err(error) if cut_off && !run.stopped() => {
+            run.forget_tree()?;
+            let warning = "the last build was cut off, and tup cannot go on from what it left, but begins anew; \
+                finished outputs stay";
+            run.report.warnings.push(format!("{warning} ({error:#})"));
+            run.prepare_and_update(&apart, survey.newest, progress)?;
+        }
+        result => result?,
+    }
     if !run.stopped() && !survey.audio.is_empty() && run.has_no_track()? {
         // Somebody let tup look where the collection was not to be seen, and it does not look again.
         run.forget_tree()?;
-        let newest = run.prepare(&apart)?;
-        run.wait_for_the_clock(newest);
-        run.update(progress)?;
+        run.prepare_and_update(&apart, survey.newest, progress)?;
     }
     for _ in 0..ROUNDS {
         if run.stopped() || run.reconcile(progress)? == 0 {
@@ -173,6 +180,27 @@ struct Failed {
 }
 
 impl Run<'_> {
+    /// Marks the volume as one on which a build has not ended. Returns whether it was marked: a power cut loses what was
+    /// not written to the disk, so that tup's database may be older than the files that tup made.
+    fn begin(&self) -> Result<bool> {
+        let mark = self.layout.unended();
+        let marking = || format!("marking {}", mark.display());
+        if mark.try_exists().with_context(marking)? {
+            return Ok(true);
+        }
+        fs::write(&mark, "").with_context(marking)?;
+        sync(&mark)?;
+        sync(self.layout.builds())?;
+        Ok(false)
+    }
+
+    /// Brings the tree to what is wished for, and lets tup do what follows. `newest` is the newest ctime of the collection.
+    fn prepare_and_update(&mut self, apart: &Apart, newest: i64, progress: &mut dyn FnMut(&Progress)) -> Result<()> {
+        let newest = self.prepare(apart)?.max(newest);
+        self.wait_for_the_clock(newest);
+        self.update(progress)
+    }
+
     /// The tup tree and its variants, as the profiles want them. Returns the newest ctime of the files that tup reads.
     fn prepare(&mut self, apart: &Apart) -> Result<i64> {
         for folder in [
@@ -352,9 +380,10 @@ impl Run<'_> {
     /// Takes away all that tup knows. The outputs stay: who encodes finds them finished.
     fn forget_tree(&mut self) -> Result<()> {
         self.indexes.clear();
-        remove_folder(&self.layout.work().join(".tup"))?;
-        for checked in &self.profiles {
-            remove_folder(&self.layout.variant(&checked.profile.name))?;
+        for name in folders(&self.layout.work())? {
+            if name == ".tup" || name.starts_with(VARIANT_PREFIX) {
+                remove_folder(&self.layout.work().join(name))?;
+            }
         }
         Ok(())
     }
@@ -473,6 +502,8 @@ impl Run<'_> {
         self.report.built.sort();
         self.report.removed.sort();
         loudness::forget_gone(&self.layout.loudness(), &self.layout.collection())?;
+        let mark = self.layout.unended();
+        fs::remove_file(&mark).with_context(|| format!("removing {}", mark.display()))?;
         let good: u64 = self.report.outputs.values().sum();
         let failed = self.report.failed.len() as u64;
         if self.stopped() {

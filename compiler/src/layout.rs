@@ -10,6 +10,7 @@
 //! BUILDS/loudness/         what was measured for ReplayGain, a file per folder
 //! BUILDS/turns             a socket while a build runs: whose turn it is to encode
 //! BUILDS/indexes/          what the last build found in out/, for a build that changes nothing
+//! BUILDS/unended           there while a build runs, and after one that was cut off
 //! ```
 
 use std::ffi::OsString;
@@ -73,6 +74,11 @@ impl Layout {
     /// What the last build found among the outputs, a file for each profile.
     pub(crate) fn indexes(&self) -> PathBuf {
         self.builds.join("indexes")
+    }
+
+    /// The mark of a build that has not ended.
+    pub(crate) fn unended(&self) -> PathBuf {
+        self.builds.join("unended")
     }
 
     /// The folder that holds the link to the program that tup runs.

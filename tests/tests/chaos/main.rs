@@ -5,6 +5,7 @@ mod calls;
 mod lane;
 mod matrix;
 mod moments;
+mod power_cut;
 mod storm;
 
 use anyhow::Result;
