@@ -316,6 +316,9 @@ impl Run<'_> {
         if self.stopped() {
             return Ok(());
         }
+        // What tup has read is on the disk before the first stamp: SQLite removes its journal without waiting, and one
+        // that comes back with the power takes the reading back.
+        sync(&self.layout.work().join(".tup"))?;
         let todo = self.tup.todo(self.stop)?;
         if self.stopped() {
             return Ok(());
@@ -579,11 +582,15 @@ fn link(target: &Path, link: &Path) -> Result<()> {
     .with_context(|| format!("linking {} to {}", link.display(), target.display()))
 }
 
-/// Writes a file and returns its ctime. An equal file is left alone: tup would read every folder again.
+/// Writes a file and returns its ctime. An equal file is left alone: tup would read every folder again. It is on the disk
+/// before tup reads it: one that a power cut emptied would be written again, and tup gives up a tree whose stamps are
+/// there before it has read the folders again.
 fn write_if_different(path: &Path, text: &str) -> Result<i64> {
     let writing = || format!("writing {}", path.display());
     if !fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
         fs::write(path, text).with_context(writing)?;
+        sync(path)?;
+        sync(path.parent().context("a file needs a folder")?)?;
     }
     Ok(fs::metadata(path).with_context(writing)?.ctime())
 }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 
 use disk::Disk;
 use trial::{Begin, Cut, Examined, Trial};
@@ -44,8 +44,7 @@ fn a_build_that_lost_its_power_is_resumed_to_the_same_release() -> Result<()> {
     let seed = number("VIBES_CHAOS_SEED")?.unwrap_or_else(|| fastrand::u64(..));
     println!("power cuts: VIBES_CHAOS_SEED={seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
-    let folder = tempfile::Builder::new().prefix("vibes-power-cut-").tempdir()?.keep();
-    let trial = Trial::prepare(&folder)?;
+    let trial = Trial::prepare()?;
     let per_build = wanted.div_ceil(BUILDS).max(LEAST_PER_BUILD);
     let began = Instant::now();
     let (mut all, mut builds, mut last) = (Vec::new(), 0, None);
@@ -69,15 +68,11 @@ fn a_build_that_lost_its_power_is_resumed_to_the_same_release() -> Result<()> {
     }
     let seconds = began.elapsed().as_secs_f64() / all.len().max(1) as f64;
     println!("{}; {seconds:.1} s each", summary(&all, builds));
-    let problems: Vec<_> = all.iter().flat_map(|cut| &cut.problems).collect();
-    ensure!(
-        problems.is_empty(),
-        "{} problems, printed above; kept: {}",
-        problems.len(),
-        folder.display()
-    );
-    trial.end()?;
-    std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))
+    let problems = all.iter().map(|cut| cut.problems.len()).sum::<usize>();
+    if problems > 0 {
+        bail!("{problems} problems, printed above; kept: {}", trial.keep()?.display());
+    }
+    Ok(())
 }
 
 /// Examines cuts side by side.

@@ -150,7 +150,10 @@ fn finish<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Where volumes are files that can be cloned. Lies in mounts that nobody else sees and that end with this program.
-pub(crate) struct Store(PathBuf);
+pub(crate) struct Store {
+    image: PathBuf,
+    at: PathBuf,
+}
 
 impl Store {
     /// Makes one in `dir`, mounted at `at`.
@@ -161,24 +164,37 @@ impl Store {
         std::fs::create_dir_all(at)?;
         let options = ["-t", "xfs", "-o", "loop,noatime,discard"].map(AsRef::as_ref);
         run("mount", options.into_iter().chain([image.as_os_str(), at.as_os_str()]))?;
-        Ok(Store(at.to_owned()))
+        Ok(Store {
+            image,
+            at: at.to_owned(),
+        })
+    }
+
+    /// Copies the store with all that is in it.
+    pub(crate) fn copy_to(&self, file: &Path) -> Result<()> {
+        run("sync", ["--file-system".as_ref(), self.at.as_os_str()])?;
+        run(
+            "cp",
+            ["--sparse=always".as_ref(), self.image.as_os_str(), file.as_os_str()],
+        )
+        .map(drop)
     }
 
     /// A folder beside the volumes, kept with them for whoever looks into what failed.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.at.join(name)
     }
 
     /// A volume that nothing was ever written to.
     pub(crate) fn blank(&self, name: &str) -> Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.at.join(name);
         File::create(&path)?.set_len(VOLUME_BYTES)?;
         Ok(path)
     }
 
     /// What a volume's file holds in this instant, also while it is written to.
     pub(crate) fn clone(&self, of: &Path, name: &str) -> Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.at.join(name);
         let reflink = "--reflink=always".as_ref();
         run("cp", [reflink, of.as_os_str(), path.as_os_str()])?;
         Ok(path)

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tests::{readback, sample, tree};
 
 use super::disk::{Device, Disk, Mounted};
+use super::trial::BUILDS;
 
 /// Output, beginning with its profile -> SHA-256 in hexadecimal digits.
 pub(crate) type Outputs = BTreeMap<String, String>;
@@ -73,7 +74,7 @@ impl Goal {
 
     /// Builds on a volume without disturbance, and remembers what became of it.
     pub(crate) fn build_undisturbed(&mut self, image: &Path, blank: bool) -> Result<()> {
-        let at = Path::new("/mnt/undisturbed");
+        let at = Path::new(BUILDS);
         let volume = Mounted::open(Device::attach(image, Disk::WrittenThrough)?, blank, at)?;
         let began = Instant::now();
         self.build(at)?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::libc::dev_t;
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::Value;
 use tests::world::program;
@@ -21,6 +21,9 @@ use super::goal::{Goal, outputs};
 
 /// Where everything lies, in mounts of this test's own: tup runs as nobody, who has to reach it.
 const ROOT: &str = "/mnt";
+/// Where each thread mounts the volume that it works on, as a worker always does at one place: tup reads everything again
+/// for another home.
+pub(crate) const BUILDS: &str = "/mnt/builds";
 /// What the name of an output begins with until it is whole.
 const UNFINISHED: &str = ".vibes-unfinished-";
 /// A first cut of a first build comes within this time, to meet the making of the file system and of tup's tree.
@@ -99,14 +102,14 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Makes sources, profiles and a store, and builds without disturbance. `folder` holds the store's file.
-    pub(crate) fn prepare(folder: &Path) -> Result<Trial> {
+    /// Makes sources, profiles and a store in memory, and builds without disturbance.
+    pub(crate) fn prepare() -> Result<Trial> {
         own_mounts()?;
         let root = Path::new(ROOT);
         mount(None::<&str>, root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
         fs::copy(program("vibes-compile"), root.join("vibes-compile"))?;
         open_to_everybody("/dev/fuse", makedev(10, 229), &root.join("fuse"))?;
-        let store = Store::make(folder, &root.join("store"))?;
+        let store = Store::make(root, &root.join("store"))?;
         let mut first = Goal::new(&store.folder("first"))?;
         first.build_undisturbed(&store.blank("undisturbed-first")?, true)?;
 
@@ -124,11 +127,11 @@ impl Trial {
         })
     }
 
-    /// Lets go of the mounts.
-    pub(crate) fn end(self) -> Result<()> {
-        umount("/dev/fuse")?;
-        umount(&Path::new(ROOT).join("store"))?;
-        Ok(umount(ROOT)?)
+    /// Keeps the store for people, and says where: it would vanish with this program.
+    pub(crate) fn keep(&self) -> Result<PathBuf> {
+        let folder = tempfile::Builder::new().prefix("vibes-power-cut-").tempdir()?.keep();
+        self.store.copy_to(&folder.join("store.xfs"))?;
+        Ok(folder)
     }
 
     fn goal(&self, begin: Begin) -> &Goal {
@@ -158,8 +161,8 @@ impl Trial {
             }
         };
         last.map_or(Ok(()), |last| fs::remove_file(last.image))?;
-        let (goal, at, over) = (self.goal(begin), Path::new(ROOT).join(&name), &AtomicBool::new(false));
-        let (image, at) = (image.as_path(), at.as_path());
+        let (goal, at, over) = (self.goal(begin), Path::new(BUILDS), &AtomicBool::new(false));
+        let image = image.as_path();
         let take = |number: usize| -> Result<Cut> {
             Ok(Cut {
                 finished: stamped(at),
@@ -241,8 +244,7 @@ impl Trial {
 
     fn resume(&self, cut: &Cut, image: &Path, found: &mut Examined) -> Result<()> {
         let goal = self.goal(cut.begin);
-        let at = image.with_extension("mount");
-        let at = &Path::new(ROOT).join(at.file_name().context("an image without a name")?);
+        let at = Path::new(BUILDS);
         let device = Device::attach(image, Disk::WrittenThrough)?;
         let volume = Mounted::open(device, cut.begin.is_blank(), at)?;
         check_database(&at.join("work/.tup"))?;
