@@ -64,6 +64,8 @@ pub enum Command {
     Follow,
     /// Wait until the current release is served, then fetch every profile of it by rsync.
     Pull(Pull),
+    /// Serve the current release, or an older one in its place until there is a newer one.
+    Serve(Serve),
     /// Say what is built, served and going on.
     Status,
     /// Do all of it: deploy, upload, follow the build, serve, pull, and tell how it went.
@@ -110,6 +112,16 @@ pub struct Pull {
     /// Directory to pull into: one directory for each profile.
     pub out: PathBuf,
     /// Give up when the current release is not served after this time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub patience: u64,
+}
+
+/// What `serve` needs.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The release: the name of the build that made it [default: the current one].
+    pub release: Option<String>,
+    /// Give up when it is not served after this time.
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub patience: u64,
 }

@@ -370,6 +370,7 @@ mod tests {
             sources_bucket: String::new(),
             state_bucket: String::new(),
             pipeline: "arn:aws:states:eu-central-1:1:stateMachine:vibes-pipeline".to_owned(),
+            serve: String::new(),
         };
         assert_eq!(
             arn(&places, "b-00001"),

@@ -22,6 +22,7 @@ mod profiles;
 mod progress;
 mod pull;
 mod retained;
+mod serve;
 mod stacks;
 mod status;
 mod summary;
@@ -68,6 +69,12 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             let places = stacks::places(&cloud).await?;
             let served = pull::pull(&cloud, &places, &options).await?;
             summary::print_served(&served, &options.out)
+        }
+        Command::Serve(options) => {
+            let places = stacks::places(&cloud).await?;
+            let served = serve::serve(&cloud, &places, &options).await?;
+            println!("{} is served at {}", served.release, served.address);
+            Ok(())
         }
         Command::Status => status::print(&cloud).await,
         Command::Run(options) => everything::run(&cloud, &account, &options).await,

@@ -124,6 +124,8 @@ pub(crate) struct Places {
     pub(crate) state_bucket: String,
     /// The pipeline's state machine.
     pub(crate) pipeline: String,
+    /// The serve state machine.
+    pub(crate) serve: String,
 }
 
 impl Places {
@@ -133,6 +135,7 @@ impl Places {
             sources_bucket: main.output("SourcesBucket")?,
             state_bucket: main.output("StateBucket")?,
             pipeline: main.output("PipelineArn")?,
+            serve: main.output("ServeArn")?,
         })
     }
 }
