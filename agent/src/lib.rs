@@ -21,7 +21,7 @@ use anyhow::{Context, Result, ensure};
 use contract::job::Role;
 use contract::status::Final;
 use nix::sys::stat::{Mode, umask};
-use tracing::{error, info};
+use tracing::{Instrument, Span, error, info, info_span};
 
 use instance::Instance;
 use journal::Journal;
@@ -47,16 +47,27 @@ async fn act(settings: &Settings) -> Result<()> {
     // The compiler runs as another user and must be able to read what is written here.
     umask(Mode::from_bits_truncate(0o022));
     let stop = Stop::default();
-    stop::on_signals(&stop)?;
     let instance = Instance::discover().await?;
     let user_data = &instance.user_data;
+    let attempt = match &user_data.build {
+        Some(build) => info_span!("attempt", build, shard = user_data.shard, attempt = user_data.attempt),
+        None => Span::none(),
+    };
+    act_as(settings, &instance, &stop, &journal).instrument(attempt).await
+}
+
+/// What is traced from here on, also by what is spawned, says of which attempt it is.
+async fn act_as(settings: &Settings, instance: &Instance, stop: &Stop, journal: &Journal) -> Result<()> {
+    // Before it knows who it is there is nothing to stop.
+    stop::on_signals(stop)?;
+    let user_data = &instance.user_data;
     info!("{} is {} of {}", instance.id, user_data.role.as_str(), user_data.stack);
-    stop::on_spot_notice(&stop, &instance, settings.spot_every);
+    stop::on_spot_notice(stop, instance, settings.spot_every);
     let store = Store::open(user_data).await;
     match user_data.role {
-        Role::Server => server::run(settings, &store, &instance, &stop).await,
+        Role::Server => server::run(settings, &store, instance, stop).await,
         Role::Worker | Role::Volmgr => {
-            let end = worker::run(settings, &store, &instance, &stop, &journal).await?;
+            let end = worker::run(settings, &store, instance, stop, journal).await?;
             if !end.keep.is_zero() {
                 info!(
                     "staying for {} minutes, so that somebody can look",

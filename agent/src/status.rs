@@ -8,7 +8,7 @@ use contract::status::{Final, Status};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use crate::journal::Journal;
 use crate::store::Store;
@@ -90,7 +90,7 @@ pub fn start(first: Status, store: &Store, journal: &Journal, every: Duration) -
         journal_key,
     };
     let ending = CancellationToken::new();
-    let task = tokio::spawn(write_until(ending.clone(), target.clone(), every));
+    let task = tokio::spawn(write_until(ending.clone(), target.clone(), every).in_current_span());
     (reporter, Writer { target, ending, task })
 }
 

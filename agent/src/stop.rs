@@ -9,7 +9,7 @@ use contract::control::Control;
 use contract::objects;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use crate::instance::Instance;
 use crate::store::Store;
@@ -67,6 +67,11 @@ impl Stop {
     }
 }
 
+/// Spawns what watches; it is traced as part of the attempt.
+fn watch(watcher: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(watcher.in_current_span());
+}
+
 /// Stops on SIGTERM (power-off, termination) and SIGINT.
 pub fn on_signals(stop: &Stop) -> Result<()> {
     for (kind, name) in [
@@ -75,7 +80,7 @@ pub fn on_signals(stop: &Stop) -> Result<()> {
     ] {
         let mut received = signal(kind).with_context(|| format!("watching for {name}"))?;
         let stop = stop.clone();
-        tokio::spawn(async move {
+        watch(async move {
             if received.recv().await.is_some() {
                 stop.request(format!("the machine is shutting down ({name})"));
             }
@@ -87,7 +92,7 @@ pub fn on_signals(stop: &Stop) -> Result<()> {
 /// Stops on a spot notice.
 pub fn on_spot_notice(stop: &Stop, instance: &Instance, every: Duration) {
     let (stop, instance) = (stop.clone(), instance.clone());
-    tokio::spawn(async move {
+    watch(async move {
         while stop.sleep(every).await.is_ok() {
             match instance.spot_notice().await {
                 Ok(Some(notice)) => stop.request(format!("spot notice: {notice}")),
@@ -101,7 +106,7 @@ pub fn on_spot_notice(stop: &Stop, instance: &Instance, every: Duration) {
 /// Stops when the build no longer owns the control object: nobody waits for this attempt any more.
 pub fn on_lost_control(stop: &Stop, store: &Store, build: &str, every: Duration) {
     let (stop, store, build) = (stop.clone(), store.clone(), build.to_owned());
-    tokio::spawn(async move {
+    watch(async move {
         while stop.sleep(every).await.is_ok() {
             match store.json::<Control>(objects::CONTROL).await {
                 Ok(control) => {
@@ -122,7 +127,7 @@ pub fn on_lost_control(stop: &Stop, store: &Store, build: &str, every: Duration)
 pub fn on_time_limit(stop: &Stop, began: Instant, limit: u32) {
     let stop = stop.clone();
     let left = Duration::from_secs(60 * u64::from(limit)).saturating_sub(began.elapsed());
-    tokio::spawn(async move {
+    watch(async move {
         if stop.sleep(left).await.is_ok() {
             stop.request(format!("the plan's longest run of {limit} minutes is over"));
         }

@@ -2,6 +2,8 @@
 //!
 //! `scripts/cost --build` puts prices beside it (`docs/cost.md`).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::input::Market;
@@ -73,6 +75,16 @@ pub struct SnapshotUse {
     pub snapshot: String,
     /// Size of its volume: it stores at most so much, and only what differs from the snapshot before it.
     pub gib: u32,
+}
+
+/// `builds/unreleased.json`: what builds have used since the last release. Written by the clean-up of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unreleased {
+    /// The release since which it counts; none before the first.
+    pub since: Option<String>,
+    /// Seconds of all instances of each build that ended without a release.
+    pub builds: BTreeMap<String, u64>,
 }
 
 impl Estimate {

@@ -37,12 +37,16 @@ names! {
     NoCapacity,
     /// EC2 refuses the launch for a reason that waiting does not cure (quota, permission, bad template).
     LaunchRefused,
+    /// Builds have used as many instance hours without a release as they may.
+    LimitReached,
     /// Something asked for is under way: ask again later.
     NotReady,
     /// The volume was not cleanly unmounted, so no release is made from it.
     NotClean,
     /// A snapshot ended in error.
     SnapshotFailed,
+    /// EC2 could not make a volume, or has lost what one held.
+    VolumeFailed,
     /// The build no longer owns control: nothing was changed, what had been made is undone.
     BuildIsOver,
     /// The worker says that the build cannot succeed (nothing built, most tracks failed, bad sources).

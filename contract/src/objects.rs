@@ -75,6 +75,9 @@ pub fn estimate(build: &str) -> String {
     format!("builds/{build}/estimate.json")
 }
 
+/// What builds have used since the last release ([`crate::estimate::Unreleased`]).
+pub const UNRELEASED: &str = "builds/unreleased.json";
+
 /// A release ([`crate::release::Release`]).
 pub fn release(release: &str) -> String {
     format!("releases/{release}.json")

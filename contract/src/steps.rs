@@ -132,6 +132,8 @@ pub struct PollBuildInput {
     pub attempt: u32,
     /// The instance.
     pub instance: String,
+    /// Now, RFC 3339.
+    pub now: String,
     /// The last output's `count`; 0 at first.
     pub count: u32,
     /// The last output's `sequence`; 0 at first.

@@ -15,7 +15,7 @@ use crate::fault::{Fault, named};
 use crate::ownership::World;
 use crate::store::Stored;
 use crate::tagging::{Tags, held};
-use crate::{Aws, checkpoint, estimate, instances, ownership, prune, releases, store, tagging, times, volumes};
+use crate::{Aws, checkpoint, estimate, instances, limits, ownership, prune, releases, store, tagging, times, volumes};
 
 /// Rounds before clean-up counts as stuck. With a first wait of 15 s they last 17 hours, since waits grow: longer than
 /// the first snapshot of a volume of many TiB. As events (9 a round) they leave most of a history to the polls.
@@ -89,6 +89,9 @@ async fn end(aws: &Aws, input: &CleanupInput, mine: bool) -> Result<Step> {
     if step.remaining.is_empty() {
         if let Some(plan) = &plan {
             estimate::write(aws, plan, now).await?;
+            if mine {
+                limits::note(aws, &plan.build).await?;
+            }
         }
     } else if input.round >= ROUNDS {
         let message = format!(
@@ -134,7 +137,7 @@ pub(crate) async fn end_instances(
 }
 
 /// Seconds for which this instance is still to be kept: it failed, and a person wants to look at it.
-async fn kept_seconds(aws: &Aws, plan: Option<&Plan>, instance: &Instance, now: i64) -> Result<u32> {
+pub(crate) async fn kept_seconds(aws: &Aws, plan: Option<&Plan>, instance: &Instance, now: i64) -> Result<u32> {
     let Some(plan) = plan.filter(|plan| plan.input.keep_failed_worker_minutes > 0) else {
         return Ok(0);
     };

@@ -2,12 +2,13 @@
 
 use anyhow::{Result, bail};
 use aws_sdk_ec2::types::{InstanceStateName, Volume, VolumeState};
+use contract::fault::Name;
 use contract::job::{Kind, VolumeJob};
 use contract::plan::{Plan, VolumePlan};
 use contract::steps::{CreateVolumeInput, CreateVolumeOutput};
 use contract::{objects, tags};
 
-use crate::fault::{Fault, not_ready};
+use crate::fault::{Fault, named, not_ready};
 use crate::snapshots::For;
 use crate::tagging::Tags;
 use crate::volumes::NewVolume;
@@ -84,7 +85,7 @@ async fn in_zone(aws: &Aws, input: &CreateVolumeInput, planned: &VolumePlan) -> 
 /// A snapshot that carries a volume into another zone. Its attempt tells it from those of earlier moves, which are older.
 async fn carried(aws: &Aws, input: &CreateVolumeInput, volume: &Volume) -> Result<String> {
     if volumes::failed(volume) {
-        bail!("EC2 has lost what {} held", volumes::id(volume));
+        bail!(failed(volumes::id(volume)));
     }
     volumes::free(aws, volume).await?;
     let tags = Tags::shard(aws, &input.build, input.shard)
@@ -107,9 +108,16 @@ async fn attached(aws: &Aws, input: &CreateVolumeInput, volume: &Volume) -> Resu
             }
             bail!(not_ready(format!("{id} is being attached")))
         }
-        (Some(VolumeState::Error), None) => bail!("EC2 could not make {id}, or has lost what it held"),
+        (Some(VolumeState::Error), None) => bail!(failed(id)),
         _ => bail!(not_ready(format!("{id} is {}", volumes::state(volume)))),
     }
+}
+
+/// The fault of a volume that can only be deleted, which clean-up does.
+fn failed(volume: &str) -> Fault {
+    let message =
+        format!("EC2 could not make {volume}, or has lost what it held: it is deleted, start the build again");
+    named(Name::VolumeFailed, message)
 }
 
 /// The device name that EC2 asks for. The agent does not use it: it finds volumes by id.

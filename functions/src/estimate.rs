@@ -16,6 +16,8 @@ struct Attempt {
     launch: Launch,
     /// When its worker wrote its status last, seconds since 1970; none if it never did, or was kept afterwards.
     last_word: Option<i64>,
+    /// That word says how it ended.
+    said_its_last: bool,
 }
 
 /// Writes the estimate of a build of which nothing runs any more. The first one stays: clean-up may come again later.
@@ -41,6 +43,36 @@ pub(crate) async fn write(aws: &Aws, plan: &Plan, now: i64) -> Result<()> {
     Ok(())
 }
 
+/// The most that the build's instances can come to, in seconds, before another one of this shard is launched: those that
+/// have ended with what they used, those of other shards that may still run with their longest run.
+pub(crate) async fn most_so_far(aws: &Aws, plan: &Plan, launching: u32) -> Result<u64> {
+    let mut sum = 0;
+    for shard in &plan.shards {
+        let attempts = attempts(aws, plan, shard.shard).await?;
+        sum += most(plan, attempts, shard.shard == launching);
+    }
+    Ok(sum)
+}
+
+/// The same for one shard, whose newest attempt is over or may still run.
+fn most(plan: &Plan, mut attempts: Vec<Attempt>, is_over: bool) -> u64 {
+    let Some(newest) = attempts.last_mut() else { return 0 };
+    let is_over = is_over || newest.said_its_last;
+    if !is_over {
+        newest.last_word = None;
+    }
+    // One that is over and has never said anything was given up after this time.
+    let longest = match is_over {
+        true => plan.polls.boot_seconds,
+        false => 60 * plan.max_run_minutes,
+    };
+    let end = newest.launch.launched + i64::from(longest);
+    instances(0, &attempts, end)
+        .iter()
+        .map(|instance| instance.seconds)
+        .sum()
+}
+
 async fn attempts(aws: &Aws, plan: &Plan, shard: u32) -> Result<Vec<Attempt>> {
     let mut attempts = Vec::new();
     for attempt in 1..=plan.attempts {
@@ -51,8 +83,13 @@ async fn attempts(aws: &Aws, plan: &Plan, shard: u32) -> Result<Vec<Attempt>> {
         let kept = |status: &Stored<Status>| {
             plan.input.keep_failed_worker_minutes > 0 && status.value.last == Some(Final::Failed)
         };
+        let said_its_last = status.as_ref().is_some_and(|status| status.value.last.is_some());
         let last_word = status.filter(|status| !kept(status)).map(|status| status.modified);
-        attempts.push(Attempt { launch, last_word });
+        attempts.push(Attempt {
+            launch,
+            last_word,
+            said_its_last,
+        });
     }
     Ok(attempts)
 }
@@ -105,7 +142,11 @@ mod tests {
             market,
             launched,
         };
-        Attempt { launch, last_word }
+        Attempt {
+            launch,
+            last_word,
+            said_its_last: false,
+        }
     }
 
     fn lasted(attempts: &[Attempt], now: i64) -> Vec<(u32, Market, u64)> {
@@ -131,6 +172,26 @@ mod tests {
             lasted(&attempts, 2000),
             [(1, Market::Spot, 900), (2, Market::Spot, 100)]
         );
+    }
+
+    #[test]
+    fn what_may_still_run_counts_with_its_longest_run() {
+        let plan = testing::plan(1, &[]);
+        let two = |last_word| {
+            let newest = attempt(Market::Spot, 1400, last_word);
+            vec![attempt(Market::Spot, 1000, Some(1300)), newest]
+        };
+        assert_eq!(most(&plan, vec![], true), 0);
+        assert_eq!(most(&plan, two(Some(1500)), true), 300 + 100);
+        assert_eq!(most(&plan, two(Some(1500)), false), 300 + 3600);
+        assert_eq!(
+            most(&plan, two(None), true),
+            300 + 600,
+            "it was waited for while it booted"
+        );
+        let mut done = two(Some(1500));
+        done[1].said_its_last = true;
+        assert_eq!(most(&plan, done, false), 300 + 100);
     }
 
     #[test]

@@ -2,15 +2,16 @@
 
 use anyhow::Result;
 use aws_sdk_ec2::types::Instance;
+use contract::estimate::Launch as Launched;
 use contract::job::{Kind, UserData};
 use contract::plan::Plan;
 use contract::steps::{LaunchWorkerInput, LaunchWorkerOutput};
-use contract::{estimate, objects, tags};
+use contract::{objects, tags};
 
 use crate::fault::Fault;
 use crate::instances::{self, Launch};
 use crate::tagging::Tags;
-use crate::{Aws, ladder, ownership, store, volumes};
+use crate::{Aws, estimate, ladder, limits, ownership, store, volumes};
 
 /// Finds the attempt's instance, or launches it on the first rung that gives one.
 pub async fn handle(aws: &Aws, input: LaunchWorkerInput) -> Result<LaunchWorkerOutput, Fault> {
@@ -29,7 +30,7 @@ pub async fn handle(aws: &Aws, input: LaunchWorkerInput) -> Result<LaunchWorkerO
         None => launched(aws, &input, &plan, tags).await?,
     };
     let output = output(&instance);
-    let launch = estimate::Launch {
+    let launch = Launched {
         instance: output.instance.clone(),
         instance_type: output.instance_type.clone(),
         market: output.market,
@@ -42,6 +43,7 @@ pub async fn handle(aws: &Aws, input: LaunchWorkerInput) -> Result<LaunchWorkerO
 /// The attempt's new instance, ended again if the build is over by now.
 async fn launched(aws: &Aws, input: &LaunchWorkerInput, plan: &Plan, tags: Tags) -> Result<Instance> {
     let LaunchWorkerInput { build, shard, attempt } = input;
+    limits::check(aws, estimate::most_so_far(aws, plan, *shard).await?, 1).await?;
     let user_data = UserData {
         stack: aws.settings.stack.clone(),
         region: aws.settings.region.clone(),

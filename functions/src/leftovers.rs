@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use aws_sdk_ec2::types::{Instance, Snapshot, Tag, Volume};
+use contract::plan::Plan;
 use contract::steps::SweepOutput;
-use contract::tags;
+use contract::{objects, tags};
 
 use crate::executions::{self, Execution};
 use crate::fault::{Refusal, unless_absent};
 use crate::tagging::{Tags, held};
-use crate::{Aws, instances, ownership, releases, snapshots, tagging, times, volumes};
+use crate::{Aws, cleanup, instances, ownership, releases, snapshots, store, tagging, times, volumes};
 
 /// A thing that may be left over.
 #[derive(Debug)]
@@ -38,12 +39,12 @@ pub(crate) async fn sweep(aws: &Aws, now: &str, output: &mut SweepOutput) -> Res
     let moment = times::seconds(now)?;
     let mut builds = Builds {
         owner: ownership::look(aws).await?.owner,
-        over: HashMap::new(),
+        found: HashMap::new(),
     };
     let named = releases::needed_snapshots(aws).await?;
     for thing in things(aws).await? {
         let Some(build) = thing.tag(tags::BUILD) else { continue };
-        let is_needed = named.contains(thing.id()) || !builds.is_over(aws, build).await?;
+        let is_needed = named.contains(thing.id()) || builds.need(aws, build, &thing, moment).await?;
         let marked = thing.tag(tags::MARKED).map(times::seconds).transpose()?;
         let fate = fate(
             is_needed || held(thing.tags()),
@@ -81,23 +82,39 @@ fn fate(is_needed: bool, made: i64, marked: Option<i64>, now: i64, grace_seconds
     }
 }
 
-/// Which builds are over.
+/// What is known of builds.
 struct Builds {
     owner: Option<String>,
-    over: HashMap<String, bool>,
+    found: HashMap<String, Execution>,
 }
 
 impl Builds {
-    async fn is_over(&mut self, aws: &Aws, build: &str) -> Result<bool> {
-        if self.owner.as_deref() == Some(build) {
-            return Ok(false);
+    /// The build needs this thing of its own, or a person does who wants to look at a worker that has failed.
+    async fn need(&mut self, aws: &Aws, build: &str, thing: &Thing, now: i64) -> Result<bool> {
+        let is_owner = self.owner.as_deref() == Some(build);
+        let works = match self.execution(aws, build).await? {
+            Execution::Running => true,
+            Execution::Absent => is_owner,
+            // Its clean-up keeps what its volumes hold. Instances cost by the hour, also if clean-up never succeeds.
+            Execution::Over(_) => is_owner && !matches!(thing, Thing::Instance(_)),
+        };
+        let Thing::Instance(instance) = thing else {
+            return Ok(works);
+        };
+        if works {
+            return Ok(true);
         }
-        if let Some(over) = self.over.get(build) {
-            return Ok(*over);
+        let plan: Option<Plan> = store::find(aws, &objects::plan(build)).await?;
+        Ok(cleanup::kept_seconds(aws, plan.as_ref(), instance, now).await? > 0)
+    }
+
+    async fn execution(&mut self, aws: &Aws, build: &str) -> Result<Execution> {
+        if let Some(found) = self.found.get(build) {
+            return Ok(*found);
         }
-        let over = executions::look(aws, &aws.settings.pipeline_arn, build).await? != Execution::Running;
-        self.over.insert(build.to_owned(), over);
-        Ok(over)
+        let found = executions::look(aws, &aws.settings.pipeline_arn, build).await?;
+        self.found.insert(build.to_owned(), found);
+        Ok(found)
     }
 }
 

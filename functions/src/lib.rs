@@ -29,6 +29,7 @@ mod images;
 mod instances;
 mod ladder;
 mod leftovers;
+mod limits;
 #[cfg(test)]
 mod model;
 mod ownership;

@@ -18,7 +18,7 @@ use crate::fingerprint::{self, Ingredients};
 use crate::ownership::World;
 use crate::profiles::{self, Profiles};
 use crate::start::{self, Past};
-use crate::{Aws, asked, images, ownership, polls, sizes, sources, store};
+use crate::{Aws, asked, images, limits, ownership, polls, sizes, sources, store};
 
 /// An incomplete release is built this often before only `force` or a change builds it again.
 const TRIES: u32 = 2;
@@ -147,6 +147,7 @@ async fn decide(
         return Ok(nothing(Decision::UpToDate, reason, 0, serve));
     }
 
+    limits::check(aws, 0, shards).await?;
     let kinds = if role == Role::Volmgr {
         vec![Kind::Sources]
     } else {

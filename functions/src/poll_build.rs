@@ -9,7 +9,7 @@ use contract::status::{Bytes, Final, Status, Tracks};
 use contract::steps::{AttemptState, PollBuildInput, PollBuildOutput, StepFailure};
 
 use crate::fault::Fault;
-use crate::{Aws, instances, polls, store};
+use crate::{Aws, instances, polls, store, times};
 
 /// What EC2 knows of the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,14 @@ enum Machine {
 pub async fn handle(aws: &Aws, input: PollBuildInput) -> Result<PollBuildOutput, Fault> {
     let plan: Plan = store::read(aws, &objects::plan(&input.build)).await?;
     // The instance before its words: what is over now had said everything when it was asked.
-    let machine = machine(instances::look(aws, &input.instance).await?.as_ref());
+    let instance = instances::look(aws, &input.instance).await?;
+    let machine = machine(instance.as_ref());
+    let overdue = match &instance {
+        Some(instance) => overdue(&plan, instances::launched(instance), times::seconds(&input.now)?),
+        None => None,
+    };
     let status: Option<Status> = store::find(aws, &objects::status(&input.build, input.shard, input.attempt)).await?;
-    let mut output = judge(&plan.polls, &input, machine, status);
+    let mut output = judge(&plan.polls, &input, machine, status, overdue);
     if output.state == AttemptState::Lost
         && let Some(failure) = &mut output.failure
     {
@@ -57,8 +62,21 @@ fn machine(instance: Option<&Instance>) -> Machine {
     }
 }
 
-/// How the attempt is doing. Time is counted in the waits between polls.
-fn judge(polls: &Polls, input: &PollBuildInput, machine: Machine, status: Option<Status>) -> PollBuildOutput {
+/// Minutes for which an instance has run that should have stopped itself by now, as EC2 counts them: neither a restart
+/// of the machine nor one of its agent begins them anew. It may take as long to stop as it may be silent.
+fn overdue(plan: &Plan, launched: i64, now: i64) -> Option<i64> {
+    let most = 60 * i64::from(plan.max_run_minutes) + i64::from(plan.polls.silent_seconds);
+    (now - launched > most).then_some((now - launched) / 60)
+}
+
+/// How the attempt is doing. Silence is counted in the waits between polls.
+fn judge(
+    polls: &Polls,
+    input: &PollBuildInput,
+    machine: Machine,
+    status: Option<Status>,
+    overdue: Option<i64>,
+) -> PollBuildOutput {
     let sequence = status.as_ref().map_or(0, |status| status.sequence).max(input.sequence);
     let silent_seconds = match sequence > input.sequence {
         true => 0,
@@ -95,7 +113,10 @@ fn judge(polls: &Polls, input: &PollBuildInput, machine: Machine, status: Option
         (None, Machine::Alive | Machine::Unknown) if silent_seconds >= patience => {
             lost(format!("{name} has said nothing for {silent_seconds} seconds"))
         }
-        (None, Machine::Alive | Machine::Unknown) => (AttemptState::Running, None),
+        (None, Machine::Alive | Machine::Unknown) => match overdue {
+            Some(minutes) => lost(format!("{name} has run for {minutes} minutes and did not stop itself")),
+            None => (AttemptState::Running, None),
+        },
     };
     let step = status
         .as_ref()
@@ -129,6 +150,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::testing;
 
     const POLLS: Polls = Polls {
         first_seconds: 5,
@@ -143,6 +165,7 @@ mod tests {
             shard: 0,
             attempt: 1,
             instance: "i-1".to_owned(),
+            now: "2026-11-21T03:00:00Z".to_owned(),
             count: 3,
             sequence,
             silent_seconds,
@@ -174,12 +197,12 @@ mod tests {
     }
 
     fn state(input: &PollBuildInput, machine: Machine, status: Option<Status>) -> AttemptState {
-        judge(&POLLS, input, machine, status).state
+        judge(&POLLS, input, machine, status, None).state
     }
 
     #[test]
     fn a_worker_that_reports_runs() {
-        let output = judge(&POLLS, &input(4, 100), Machine::Alive, status(5, None, false));
+        let output = judge(&POLLS, &input(4, 100), Machine::Alive, status(5, None, false), None);
         assert_eq!(
             (output.state, output.sequence, output.silent_seconds),
             (AttemptState::Running, 5, 0)
@@ -228,6 +251,7 @@ mod tests {
             &input(5, 0),
             Machine::Gone,
             status(6, Some(Final::Failed), true),
+            None,
         );
         assert_eq!(failed.state, AttemptState::Failed);
         assert_eq!(
@@ -241,8 +265,21 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_does_not_stop_when_its_time_is_over_is_lost_whatever_it_reports() {
+        let plan = testing::plan(1, &[]);
+        // An hour, and two minutes of silence.
+        assert_eq!(overdue(&plan, 0, 3720), None);
+        assert_eq!(overdue(&plan, 0, 3721), Some(62));
+        let says = |last| judge(&POLLS, &input(4, 0), Machine::Alive, status(5, last, true), Some(62));
+        let output = says(None);
+        assert_eq!(output.state, AttemptState::Lost);
+        assert!(output.failure.unwrap().cause.contains("62 minutes"));
+        assert_eq!(says(Some(Final::Done)).state, AttemptState::Done);
+    }
+
+    #[test]
     fn an_instance_that_ends_without_a_word_is_lost() {
-        let output = judge(&POLLS, &input(5, 0), Machine::Gone, status(5, None, false));
+        let output = judge(&POLLS, &input(5, 0), Machine::Gone, status(5, None, false), None);
         assert_eq!(output.state, AttemptState::Lost);
         assert_eq!(output.failure.unwrap().error, "WorkerLost");
     }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub max_attempts: u32,
     /// Longest time that a worker may live, in minutes.
     pub max_run_minutes: u32,
+    /// Hours of instances that builds may use until one of them is released.
+    pub max_instance_hours: u32,
     /// Markets to try, in order.
     pub markets: Vec<Market>,
     /// Public subnets to try for the server, in order.
@@ -112,6 +114,7 @@ impl Settings {
             shards: number("VIBES_SHARDS")?,
             max_attempts: number("VIBES_MAX_ATTEMPTS")?,
             max_run_minutes: number("VIBES_MAX_RUN_MINUTES")?,
+            max_instance_hours: number("VIBES_MAX_INSTANCE_HOURS")?,
             markets: list("VIBES_MARKETS")?.into_iter().map(market).collect::<Result<_>>()?,
             subnets: list("VIBES_SUBNETS")?,
             worker_subnets: list("VIBES_WORKER_SUBNETS")?,

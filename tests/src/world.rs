@@ -427,6 +427,7 @@ fn start_twin(dir: &Path, wait_scale: f64) -> Result<Child> {
     Command::new(program("vibes-twin"))
         .args(["start", "--until-eof", "--wait-scale", &wait_scale.to_string()])
         .args(["--agent-env", "VIBES_STATUS_SECONDS=1"])
+        .args(["--agent-env", "VIBES_CONTROL_SECONDS=3"])
         .arg("--state")
         .arg(dir.join("twin"))
         .arg("--base")

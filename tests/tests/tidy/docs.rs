@@ -9,6 +9,7 @@ use contract::input::Input;
 use contract::serve::Wish;
 use tests::project::path;
 
+use crate::template::{fields, load};
 use crate::{names, none, read};
 
 #[test]
@@ -20,6 +21,39 @@ fn the_table_of_errors_has_every_name_and_no_other() {
     let rows: Vec<&str> = rows.filter(|name| !name.contains('.')).collect();
     let ours: Vec<&str> = Name::ALL.iter().map(|name| name.as_str()).collect();
     assert_eq!(rows, ours, "left: docs/errors.md; right: contract::fault::Name");
+}
+
+/// What stands in backticks at the beginning of the rows of the table below this heading.
+fn rows_below<'a>(page: &'a str, heading: &str) -> Vec<&'a str> {
+    let (_, below) = page.split_once(&format!("## {heading}\n")).expect(heading);
+    let table = below.split("\n## ").next().unwrap_or_default().lines();
+    table
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect()
+}
+
+#[test]
+fn the_runbook_has_every_error_and_every_alarm() {
+    let page = read("docs/runbook.md");
+    let names: Vec<&str> = Name::ALL.iter().map(|name| name.as_str()).collect();
+    assert_eq!(
+        rows_below(&page, "By name"),
+        names,
+        "left: docs/runbook.md; right: contract::fault::Name"
+    );
+    let watch = load("watch");
+    let alarms = fields(&watch["Resources"]).filter(|(_, is)| is["Type"] == "AWS::CloudWatch::Alarm");
+    let alarms = alarms.map(|(_, is)| is["Properties"]["AlarmName"].to_string());
+    let alarms: BTreeSet<String> = alarms.collect();
+    let rows = rows_below(&page, "By alarm");
+    let unknown: Vec<&&str> = rows
+        .iter()
+        .filter(|row| !alarms.iter().any(|name| name.contains(&format!("${{Stack}}-{row}\""))))
+        .collect();
+    assert!(
+        unknown.is_empty() && rows.len() == alarms.len(),
+        "left: {rows:?}; right: {alarms:?}"
+    );
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn contract() -> BTreeMap<&'static str, (Vec<Value>, Value)> {
         shard,
         attempt,
         instance,
+        now: now.clone(),
         count: 0,
         sequence: 0,
         silent_seconds: 0,

@@ -14,7 +14,7 @@ use crate::builds::Bench;
 use crate::interruptions::slow_collection;
 
 /// Invokes a function as its trigger would, and gives what it answers.
-fn invoke(world: &World, function: &str, input: &Value) -> Result<Value> {
+pub(crate) fn invoke(world: &World, function: &str, input: &Value) -> Result<Value> {
     let answer = world.dir().join("answer.json");
     let answer = answer.to_str().context("UTF-8")?;
     let name = format!("vibes-{function}");
@@ -33,13 +33,16 @@ fn invoke(world: &World, function: &str, input: &Value) -> Result<Value> {
     Ok(said)
 }
 
+/// The time in so many hours.
+pub(crate) fn later(world: &World, hours: u32) -> Result<String> {
+    let mut date = world.command("date".as_ref());
+    let out = date.args(["-u", "-d", &format!("{hours} hours"), "+%FT%TZ"]).output()?;
+    Ok(String::from_utf8(out.stdout)?.trim().to_owned())
+}
+
 /// A sweep that takes it to be so many hours later.
-fn sweep(world: &World, hours: u32) -> Result<Value> {
-    let now = world
-        .command("date".as_ref())
-        .args(["-u", "-d", &format!("{hours} hours"), "+%FT%TZ"])
-        .output()?;
-    invoke(world, "sweep", &json!({"time": String::from_utf8(now.stdout)?.trim()}))
+pub(crate) fn sweep(world: &World, hours: u32) -> Result<Value> {
+    invoke(world, "sweep", &json!({"time": later(world, hours)?}))
 }
 
 /// Makes a volume that says to be of a build that never was, and gives its id.

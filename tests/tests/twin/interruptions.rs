@@ -12,9 +12,9 @@ use crate::builds::{Bench, estimate, pulled_into, report_of_release};
 /// Tracks of the collection; each is encoded once for each of two profiles.
 const TRACKS: u32 = 24;
 /// Encodes of an undisturbed build.
-const ENCODES: usize = 2 * TRACKS as usize;
+pub(crate) const ENCODES: usize = 2 * TRACKS as usize;
 /// Encodes that are finished before the cut.
-const BEFORE: u64 = 8;
+pub(crate) const BEFORE: u64 = 8;
 
 /// A collection whose encoding takes some seconds, so that there is a halfway.
 pub(crate) fn slow_collection(bench: &Bench) -> Result<()> {
@@ -91,7 +91,7 @@ async fn a_stopped_execution_is_cleaned_up_and_the_next_build_continues() -> Res
     the_release_equals_an_undisturbed_one(&world, &bench).await
 }
 
-async fn finished_tracks_were_not_encoded_again(world: &World) -> Result<()> {
+pub(crate) async fn finished_tracks_were_not_encoded_again(world: &World) -> Result<()> {
     let built = report_of_release(world).await?.built.len();
     assert!(built > 0, "the cut came before the end");
     let most = ENCODES - BEFORE as usize;

@@ -17,7 +17,9 @@ async fn the_topic_tells_how_builds_end() -> Result<()> {
     let ear = Ear::new(&world)?;
 
     let nothing = world.start_build(json!({})).await?;
-    ear.hears(&["ended as FAILED, error: NoSources", &nothing]).await?;
+    let kept = "is being ended, and what it had encoded is kept";
+    ear.hears(&["ended as FAILED, error: NoSources", &nothing, kept, "docs/runbook.md"])
+        .await?;
 
     let album = bench.sources.join("Tiny & Co/Album 1");
     for number in 1..=3 {
