@@ -326,7 +326,10 @@ pub(crate) fn judge(builds: &[Ended]) -> Result<()> {
         Some(Ended {
             build,
             how: How::Failed { error, cause },
-        }) => bail!("the build {build} failed: {error}: {cause}"),
+        }) => bail!(
+            "the build {build} failed: {error}: {cause}\n\
+             Nothing of it runs any more, and what it encoded is kept for the next build. What to do: docs/runbook.md, {error}"
+        ),
         _ => Ok(()),
     }
 }
@@ -353,7 +356,11 @@ mod tests {
             })
         };
         assert!(judge(&[failed(), ended(How::Built)]).is_ok());
-        assert!(judge(&[ended(How::Built), failed(), ended(How::Queued)]).is_err());
+        let error = judge(&[ended(How::Built), failed(), ended(How::Queued)]).unwrap_err();
+        let said = error.to_string();
+        for what in ["NoSources: empty", "Nothing of it runs", "docs/runbook.md, NoSources"] {
+            assert!(said.contains(what), "{said}");
+        }
         assert!(judge(&[]).is_ok());
     }
 

@@ -26,12 +26,7 @@ pub(crate) async fn print_builds(cloud: &Cloud, places: &Places, builds: &[Ended
         match how {
             How::UpToDate => println!("{build}: up to date"),
             How::Queued => println!("{build}: another build was running, which did it"),
-            How::Failed { error, cause } => {
-                println!("{build}: failed: {error}: {cause}");
-                println!(
-                    "  nothing of it runs any more, what it encoded is kept for the next build; what to do: docs/runbook.md, {error}"
-                );
-            }
+            How::Failed { error, cause } => println!("{build}: failed: {error}: {cause}"),
             How::Built => print_reports(cloud, places, build).await?,
         }
         if let Some(used) = used(cloud, places, build).await? {

@@ -1,5 +1,6 @@
 //! An older release is served again when a person wishes for it, until there is a newer one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use tests::sample;
 use tests::tree::Tree;
 use tests::world::{World, eventually};
 
+use crate::accidents::sweep;
 use crate::builds::{Bench, pulled_into};
 
 /// Starts the serve machine as the console does, and gives how the execution ended.
@@ -81,4 +83,75 @@ async fn an_older_release_is_served_until_a_newer_one_is_published() -> Result<(
         Ok((inventory["volumes"] == json!([])).then_some(()))
     })
     .await
+}
+
+/// Ids of our snapshots, and those that releases and the checkpoint name.
+async fn snapshots(world: &World) -> Result<[BTreeSet<String>; 2]> {
+    let ours = [
+        "--filters",
+        "Name=tag:vibes:stack,Values=vibes",
+        "--query",
+        "Snapshots[].SnapshotId",
+    ];
+    let there = world.aws(&[&["ec2", "describe-snapshots", "--output", "json"], &ours[..]].concat())?;
+    let kept = ["s3", "ls", "--recursive", &format!("s3://{}/", world.state_bucket)];
+    let keys = world.aws(&kept)?;
+    let keys = keys.lines().filter_map(|line| line.split_whitespace().last());
+    let mut named = BTreeSet::new();
+    for key in keys.filter(|key| key.starts_with("releases/") || *key == "checkpoint.json") {
+        let object: Value = world.object(key).await?.context("it was listed")?;
+        let pairs = object["shards"].as_array().into_iter().flatten();
+        let ids = pairs.flat_map(|pair| [&pair["sources"], &pair["builds"]]);
+        named.extend(ids.filter_map(Value::as_str).map(str::to_owned));
+    }
+    Ok([serde_json::from_str(&there)?, named])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_go_when_nothing_names_them_and_the_current_and_the_served_release_stay() -> Result<()> {
+    let bench = Bench::new()?;
+    sample::tiny(&bench.sources, 2)?;
+    let world = World::start(&bench.profiles, 1).await?;
+    world.vibes(&["deploy", "--twin", world.state()?, "--parameter", "KeepReleases=1"])?;
+    bench.run(&world)?;
+    let (first, older) = (world.release().await?.release, bench.pulled()?);
+    retitle(&world, &bench, "Second").await?;
+    // The first was being served when the second was published.
+    world.vibes(&["serve", &first])?;
+    let whole = |[there, named]: [BTreeSet<String>; 2], number: usize| {
+        assert_eq!(there, named, "left: snapshots; right: what is named");
+        assert_eq!(there.len(), number, "{there:?}");
+    };
+    whole(snapshots(&world).await?, 3);
+
+    // A build that fails keeps its work as a checkpoint, and takes nobody's.
+    world.spoil(&json!({
+        "action": "CreateSnapshot", "caller": "*/vibes-snapshot", "kind": "before",
+        "code": "UnauthorizedOperation", "status": 403,
+    }))?;
+    let failing = world.start_build(json!({"force": true, "fresh": true})).await?;
+    assert_eq!(world.ended(&failing).await?.status.as_str(), "FAILED");
+    world.twin("DELETE", "faults")?;
+    world.idle().await?;
+    whole(snapshots(&world).await?, 5);
+    for hours in [2, 4] {
+        assert_eq!(sweep(&world, hours)?["ended"], json!([]));
+    }
+    assert_eq!(pull(&world, &bench)?, older, "the older release is still served");
+
+    retitle(&world, &bench, "Third").await?;
+    assert_ne!(pull(&world, &bench)?, older);
+    retitle(&world, &bench, "Fourth").await?;
+    let [there, named] = snapshots(&world).await?;
+    assert_eq!(there, named);
+    let refused = world.vibes(&["serve", &first]).expect_err("it is gone");
+    assert!(format!("{refused:#}").contains("is not kept"), "{refused:#}");
+    let current = world.release().await?;
+    assert!(
+        current
+            .shards
+            .iter()
+            .all(|pair| pair.sources.is_some() && pair.builds.is_some())
+    );
+    Ok(())
 }
