@@ -36,6 +36,8 @@ pub(crate) enum End {
     Released,
     /// The build failed by name, and the next one made a correct release.
     Failed,
+    /// The event became a dead letter, which has an alarm, and the next hint led to a correct release.
+    DeadLetter,
     /// No call was hit.
     NotReached,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Lane {
     serves: bool,
     /// Calls that have been counted.
     counted: u64,
+    /// The URL of the queue of dead letters.
+    pub(crate) dead_letters: String,
 }
 
 impl Lane {
@@ -89,6 +93,7 @@ impl Lane {
             hours: 0,
             serves,
             counted: 0,
+            dead_letters: String::new(),
         };
         if let Err(error) = lane.prepare().await {
             lane.world.keep();
@@ -98,6 +103,7 @@ impl Lane {
     }
 
     async fn prepare(&mut self) -> Result<()> {
+        self.dead_letters = self.output("DeadLettersUrl")?;
         self.hasten()?;
         self.world.vibes(&["upload", self.sources.to_str().context("UTF-8")?])?;
         self.another_than(None).await?;
@@ -115,7 +121,10 @@ impl Lane {
 
     /// A build of the other title, without any fault; its execution.
     pub(crate) async fn undisturbed(&mut self) -> Result<String> {
-        let execution = self.change().await?;
+        let execution = self
+            .change()
+            .await?
+            .context("an event that nothing disturbs starts a build")?;
         self.quiet().await?;
         Ok(execution)
     }
@@ -174,8 +183,9 @@ impl Lane {
         Ok(())
     }
 
-    /// Gives the track its other title, which starts a build; its execution.
-    async fn change(&mut self) -> Result<String> {
+    /// Gives the track its other title, and waits for the build that this starts: its execution; none if the event became a
+    /// dead letter instead.
+    async fn change(&mut self) -> Result<Option<String>> {
         self.title = (self.title + 1) % TITLES.len();
         let tags = format!("TITLE={}\n", TITLES[self.title]);
         let last = self.last_execution().await?;
@@ -183,13 +193,16 @@ impl Lane {
         self.another_than(last).await
     }
 
-    /// Waits until a newer execution than this one was started, and returns it.
-    async fn another_than(&self, last: Option<String>) -> Result<String> {
+    /// Waits for a newer execution than this one; none if there is a dead letter.
+    async fn another_than(&self, last: Option<String>) -> Result<Option<String>> {
         eventually(PATIENCE, "an upload starts a build", async || {
-            Ok(self
-                .last_execution()
-                .await?
-                .filter(|newest| Some(newest) != last.as_ref()))
+            let newest = self.last_execution().await?;
+            if newest != last {
+                return Ok(Some(newest));
+            }
+            let counted = json!({"QueueUrl": self.dead_letters, "AttributeNames": ["ApproximateNumberOfMessages"]});
+            let said = self.sqs("GetQueueAttributes", &counted)?;
+            Ok((said["Attributes"]["ApproximateNumberOfMessages"] != "0").then_some(None))
         })
         .await
     }
@@ -226,9 +239,9 @@ impl Lane {
     pub(crate) async fn case(&mut self, case: &Case) -> Result<End> {
         self.world.spoil(&case.faults)?;
         let execution = self.change().await?;
-        let acted = match &case.act {
-            Some(act) => Some(act.happen(&self.world, &execution).await?),
-            None => None,
+        let acted = match (&case.act, &execution) {
+            (Some(act), Some(execution)) => Some(act.happen(&self.world, execution).await?),
+            _ => None,
         };
         self.quiet().await?;
         let rules = self.world.twin("GET", "faults")?;
@@ -238,14 +251,16 @@ impl Lane {
         self.world.twin("DELETE", "faults")?;
         self.swept().await?;
         let released = self.is_released().await?;
-        if !released {
+        if !released && execution.is_some() {
             self.last_failed_by_name().await?;
         }
+        self.sqs("PurgeQueue", &json!({"QueueUrl": self.dead_letters}))?;
         self.nothing_is_left().await?;
         self.next_build(released).await.context("the next build")?;
         Ok(match (acted.unwrap_or(hit), released) {
             (false, _) => End::NotReached,
             (true, true) => End::Released,
+            (true, false) if execution.is_none() => End::DeadLetter,
             (true, false) => End::Failed,
         })
     }

@@ -102,22 +102,24 @@ pub(crate) async fn run(first: Lane, cases: Vec<Case>) -> Result<()> {
     Ok(())
 }
 
-/// For each row and column: cases that released, that failed by name, that were not reached, and red ones.
+/// For each row and column, how many cases came to what.
 fn table(results: &[(Case, Option<End>)]) -> String {
-    let mut cells: BTreeMap<(&str, &str), [u32; 4]> = BTreeMap::new();
+    let mut cells: BTreeMap<(&str, &str), [u32; 5]> = BTreeMap::new();
     for (case, end) in results {
         let at = match end {
             Some(End::Released) => 0,
             Some(End::Failed) => 1,
-            Some(End::NotReached) => 2,
-            None => 3,
+            Some(End::DeadLetter) => 2,
+            Some(End::NotReached) => 3,
+            None => 4,
         };
         cells.entry((&case.row, &case.column)).or_default()[at] += 1;
     }
-    let mut text =
-        String::from("| where | what | released | failed by name | not reached | red |\n|---|---|---|---|---|---|\n");
-    for ((row, column), [released, failed, not, red]) in cells {
-        text += &format!("| {row} | {column} | {released} | {failed} | {not} | {red} |\n");
+    let mut text = String::from(
+        "| where | what | released | failed by name | dead letter | not reached | red |\n|---|---|---|---|---|---|---|\n",
+    );
+    for ((row, column), [released, failed, dead, not, red]) in cells {
+        text += &format!("| {row} | {column} | {released} | {failed} | {dead} | {not} | {red} |\n");
     }
     text
 }

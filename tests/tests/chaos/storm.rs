@@ -108,7 +108,7 @@ impl Storm {
     /// An event that could not be handled is a dead letter, and builds once it is moved back.
     async fn drain(&self, queue: &str, track: &[u8], held: &mut BTreeMap<String, String>) -> Result<()> {
         let world = &self.lane.world;
-        let dead = self.lane.output("DeadLettersUrl")?;
+        let dead = &self.lane.dead_letters;
         world.spoil(&json!({"action": "Invoke", "resource": "vibes-trigger", "kind": "before", "code": "Bug"}))?;
         self.change_something(self.events + 1, track, held).await?;
         self.send(queue, self.events + 1).await?;
