@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::Market;
 use crate::job::Kind;
+use crate::status::Final;
 
 /// `builds/BUILD/shard-N/attempt-M/launch.json`: what EC2 gave an attempt. It outlives what EC2 remembers of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,47 @@ pub struct InstanceUse {
     pub market: Market,
     /// From its launch to its last word; without one, to the next attempt's launch or the end of clean-up.
     pub seconds: u64,
+    /// Its last word; none if it had none.
+    #[serde(rename = "final", default)]
+    pub last: Option<Final>,
+}
+
+/// Interrupted attempts that are told one by one: the line stands in the output of an execution.
+const LISTED: usize = 10;
+
+/// How often attempts were cut short and what that took, in a line for people; none if all came to an end of their own.
+pub fn interruptions(attempts: &[InstanceUse]) -> Option<String> {
+    let interrupted: Vec<_> = attempts
+        .iter()
+        .filter(|attempt| matches!(attempt.last, None | Some(Final::Interrupted)))
+        .collect();
+    let seconds: u64 = interrupted.iter().map(|attempt| attempt.seconds).sum();
+    let told = interrupted.iter().map(|attempt| {
+        let how = match attempt.last {
+            None => "without a last word",
+            Some(_) => "told to stop",
+        };
+        format!(
+            "shard {} attempt {}: {} {} for {} s, {how}",
+            attempt.shard,
+            attempt.attempt,
+            attempt.market.as_str(),
+            attempt.instance_type,
+            attempt.seconds
+        )
+    });
+    let mut told: Vec<_> = told.take(LISTED).collect();
+    if interrupted.len() > LISTED {
+        told.push(format!("and {} more", interrupted.len() - LISTED));
+    }
+    let told = told.join("; ");
+    (!interrupted.is_empty()).then(|| {
+        format!(
+            "{} of {} attempts were interrupted and took {seconds} instance seconds, what they finished was kept ({told})",
+            interrupted.len(),
+            attempts.len()
+        )
+    })
 }
 
 /// A shard's volume.
@@ -118,6 +160,7 @@ mod tests {
             instance_type: "c7i.4xlarge".to_owned(),
             market,
             seconds,
+            last: Some(Final::Done),
         };
         let volume = |kind, gib| VolumeUse {
             shard: 0,
@@ -142,5 +185,28 @@ mod tests {
         assert_eq!(estimate.instance_seconds(Market::OnDemand), 7);
         assert_eq!(estimate.volume_gib_seconds(), 5 * 3600);
         assert_eq!(estimate.snapshot_gib(), 3);
+    }
+
+    #[test]
+    fn interruptions_are_counted_with_what_they_took() {
+        let attempt = |attempt, market, seconds, last| InstanceUse {
+            shard: 0,
+            attempt,
+            instance_type: "c7i.4xlarge".to_owned(),
+            market,
+            seconds,
+            last,
+        };
+        let done = attempt(3, Market::OnDemand, 60, Some(Final::Done));
+        assert_eq!(interruptions(std::slice::from_ref(&done)), None);
+        let attempts = [
+            attempt(1, Market::Spot, 100, Some(Final::Interrupted)),
+            attempt(2, Market::Spot, 34, None),
+            done,
+        ];
+        let expected = "2 of 3 attempts were interrupted and took 134 instance seconds, what they finished was kept \
+            (shard 0 attempt 1: spot c7i.4xlarge for 100 s, told to stop; \
+            shard 0 attempt 2: spot c7i.4xlarge for 34 s, without a last word)";
+        assert_eq!(interruptions(&attempts).as_deref(), Some(expected));
     }
 }

@@ -45,3 +45,13 @@ pub enum Market {
     /// Dear, stays.
     OnDemand,
 }
+
+impl Market {
+    /// Its name for people, and in names.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Market::Spot => "spot",
+            Market::OnDemand => "on-demand",
+        }
+    }
+}

@@ -16,8 +16,17 @@ struct Attempt {
     launch: Launch,
     /// When its worker wrote its status last, seconds since 1970; none if it never did, or was kept afterwards.
     last_word: Option<i64>,
-    /// That word says how it ended.
-    said_its_last: bool,
+    /// How it said that it ended.
+    last: Option<Final>,
+}
+
+/// What the attempts of a build have used by now, shard by shard.
+pub(crate) async fn of_attempts(aws: &Aws, plan: &Plan, now: i64) -> Result<Vec<InstanceUse>> {
+    let mut used = Vec::new();
+    for shard in &plan.shards {
+        used.extend(instances(shard.shard, &attempts(aws, plan, shard.shard).await?, now));
+    }
+    Ok(used)
 }
 
 /// Writes the estimate of a build of which nothing runs any more. The first one stays: clean-up may come again later.
@@ -57,7 +66,7 @@ pub(crate) async fn most_so_far(aws: &Aws, plan: &Plan, launching: u32) -> Resul
 /// The same for one shard, whose newest attempt is over or may still run.
 fn most(plan: &Plan, mut attempts: Vec<Attempt>, is_over: bool) -> u64 {
     let Some(newest) = attempts.last_mut() else { return 0 };
-    let is_over = is_over || newest.said_its_last;
+    let is_over = is_over || newest.last.is_some();
     if !is_over {
         newest.last_word = None;
     }
@@ -83,12 +92,12 @@ async fn attempts(aws: &Aws, plan: &Plan, shard: u32) -> Result<Vec<Attempt>> {
         let kept = |status: &Stored<Status>| {
             plan.input.keep_failed_worker_minutes > 0 && status.value.last == Some(Final::Failed)
         };
-        let said_its_last = status.as_ref().is_some_and(|status| status.value.last.is_some());
+        let last = status.as_ref().and_then(|status| status.value.last);
         let last_word = status.filter(|status| !kept(status)).map(|status| status.modified);
         attempts.push(Attempt {
             launch,
             last_word,
-            said_its_last,
+            last,
         });
     }
     Ok(attempts)
@@ -104,6 +113,7 @@ fn instances(shard: u32, attempts: &[Attempt], now: i64) -> Vec<InstanceUse> {
         instance_type: attempt.launch.instance_type.clone(),
         market: attempt.launch.market,
         seconds: seconds(attempt.launch.launched, attempt.last_word.unwrap_or(next)),
+        last: attempt.last,
     };
     numbered.map(instance).collect()
 }
@@ -145,7 +155,7 @@ mod tests {
         Attempt {
             launch,
             last_word,
-            said_its_last: false,
+            last: None,
         }
     }
 
@@ -190,7 +200,7 @@ mod tests {
             "it was waited for while it booted"
         );
         let mut done = two(Some(1500));
-        done[1].said_its_last = true;
+        done[1].last = Some(Final::Done);
         assert_eq!(most(&plan, done, false), 300 + 100);
     }
 

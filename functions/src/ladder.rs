@@ -20,10 +20,7 @@ pub(crate) struct Rung {
 impl Rung {
     /// The rung in a word, also part of its client token.
     pub(crate) fn name(&self) -> String {
-        let market = match self.market {
-            Market::Spot => "spot",
-            Market::OnDemand => "on-demand",
-        };
+        let market = self.market.as_str();
         format!("{market}/{}/{}/{}", self.instance_type, self.zone, self.subnet)
     }
 }
@@ -33,6 +30,15 @@ impl Rung {
 pub(crate) struct Subnet {
     pub(crate) id: String,
     pub(crate) zone: String,
+}
+
+/// The markets of an attempt, in order. The last one asks for an on-demand instance first, if it may: nobody takes that back.
+pub(crate) fn markets(allowed: &[Market], attempt: u32, attempts: u32) -> Vec<Market> {
+    let mut markets = allowed.to_vec();
+    if attempt >= attempts {
+        markets.sort_by_key(|market| *market == Market::Spot);
+    }
+    markets
 }
 
 /// All rungs in order: market by market, type by type, subnet by subnet. With volumes in a home zone, the whole ladder
@@ -95,6 +101,18 @@ mod tests {
             .iter()
             .map(|rung| rung.name().rsplit_once('/').unwrap().0.to_owned())
             .collect()
+    }
+
+    #[test]
+    fn the_last_attempt_asks_for_what_is_not_taken_back() {
+        let both = [Market::Spot, Market::OnDemand];
+        assert_eq!(markets(&both, 2, 3), both);
+        assert_eq!(markets(&both, 3, 3), [Market::OnDemand, Market::Spot]);
+        assert_eq!(
+            markets(&both[..1], 3, 3),
+            [Market::Spot],
+            "a build that may use spot only"
+        );
     }
 
     #[test]

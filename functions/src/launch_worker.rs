@@ -56,7 +56,8 @@ async fn launched(aws: &Aws, input: &LaunchWorkerInput, plan: &Plan, tags: Tags)
     let home = home(aws, build, *shard).await?;
     let subnets = ladder::subnets(aws, &aws.settings.worker_subnets).await?;
     let types = aws.settings.instance_types(plan.role);
-    let rungs = ladder::rungs(&plan.markets, types, &subnets, home.as_deref());
+    let markets = ladder::markets(&plan.markets, *attempt, plan.attempts);
+    let rungs = ladder::rungs(&markets, types, &subnets, home.as_deref());
     let launch = Launch {
         user_data: &user_data,
         image: &plan.image,

@@ -1,6 +1,7 @@
 //! Makes what the shards built the current release.
 
 use anyhow::{Context, Result, bail};
+use contract::estimate::interruptions;
 use contract::fault::Name;
 use contract::input::Only;
 use contract::job::Kind;
@@ -12,7 +13,7 @@ use contract::steps::{Outcome, PublishInput, PublishOutput, ShardOutcome};
 
 use crate::fault::{Fault, named};
 use crate::ownership::World;
-use crate::{Aws, ownership, prune, releases, snapshots, store};
+use crate::{Aws, estimate, ownership, prune, releases, snapshots, store, times};
 
 /// Publishes the release, or for `only: sync` the checkpoint, and deletes what nothing refers to any more.
 ///
@@ -24,7 +25,7 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     let mut output = PublishOutput {
         release: None,
         outcome: None,
-        summary: tell(aws, &plan, &reports).await?,
+        summary: tell(aws, &plan, &reports, times::seconds(&input.now)?).await?,
         failure: input.shards.iter().find_map(|shard| shard.failure.clone()),
         serve: false,
     };
@@ -105,14 +106,21 @@ async fn reports(aws: &Aws, plan: &Plan) -> Result<Vec<Option<Report>>> {
     Ok(reports)
 }
 
-/// Writes what the shards reported for people to read, and returns it in one line; none if there is nothing to tell.
-async fn tell(aws: &Aws, plan: &Plan, reports: &[Option<Report>]) -> Result<Option<String>> {
-    if reports.iter().all(Option::is_none) {
+/// Writes what the shards reported, and which attempts were interrupted, for people to read, and returns it in one line;
+/// none if there is nothing to tell.
+async fn tell(aws: &Aws, plan: &Plan, reports: &[Option<Report>], now: i64) -> Result<Option<String>> {
+    let interruptions = interruptions(&estimate::of_attempts(aws, plan, now).await?);
+    if reports.iter().all(Option::is_none) && interruptions.is_none() {
         return Ok(None);
     }
     let whole = Report::of_shards(reports.iter().flatten().cloned());
-    store::put_text(aws, &objects::report_text(&plan.build), whole.text(&plan.build)).await?;
-    Ok(Some(whole.summary()))
+    let (mut text, mut summary) = (whole.text(&plan.build), whole.summary());
+    if let Some(interruptions) = interruptions {
+        text += &format!("\nInterruptions:\n  {interruptions}\n");
+        summary += &format!("; {interruptions}");
+    }
+    store::put_text(aws, &objects::report_text(&plan.build), text).await?;
+    Ok(Some(summary))
 }
 
 /// One pair a shard. A volume that this build did not have (builds, in `only: sync`) keeps the snapshot that the other

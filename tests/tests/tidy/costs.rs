@@ -26,6 +26,7 @@ fn an_estimate_is_priced_by_the_table() {
         instance_type: "c7i.4xlarge".to_owned(),
         market,
         seconds,
+        last: None,
     };
     let estimate = Estimate {
         build: "b-00001".to_owned(),

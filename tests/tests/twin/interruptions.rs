@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use contract::status::{Final, Status};
 use serde_json::json;
 use tests::tree;
 use tests::world::{World, eventually};
@@ -54,7 +55,71 @@ async fn a_killed_instance_is_followed_by_an_attempt_that_continues() -> Result<
         "both worked: {used:?}"
     );
     finished_tracks_were_not_encoded_again(&world).await?;
+    the_report_tells_of_the_interruption(&world, &build, "without a last word").await?;
     the_release_equals_an_undisturbed_one(&world, &bench).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spot_notice_costs_at_most_the_tracks_in_flight() -> Result<()> {
+    let bench = Bench::new()?;
+    slow_collection(&bench)?;
+    let world = World::start(&bench.profiles, 1).await?;
+    world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
+    let build = world.building().await?;
+    let status = world.encoded(&build, BEFORE).await?;
+    world.twin("POST", &format!("instances/{}/spot-notice", status.instance))?;
+    world.idle().await?;
+
+    let release = world.release().await?;
+    assert_eq!(release.release, build, "the same build ended well");
+    let key = contract::objects::status(&build, 0, 1);
+    let first: Status = world.object(&key).await?.context("the first attempt said nothing")?;
+    assert_eq!(first.last, Some(Final::Interrupted), "{first:?}");
+    let finished: u64 = first.profiles.values().map(|tracks| tracks.done).sum();
+    assert!(
+        finished >= BEFORE,
+        "{finished} were finished before the end of the first attempt"
+    );
+    let encoded = finished as usize + report_of_release(&world).await?.built.len();
+    let in_flight = std::thread::available_parallelism()?.get();
+    // A track whose output was whole, but whom tup had not noted yet, is in neither number.
+    assert!(
+        (ENCODES.saturating_sub(in_flight)..=ENCODES).contains(&encoded),
+        "{finished} finished by the first attempt, {encoded} of {ENCODES} in all"
+    );
+    the_report_tells_of_the_interruption(&world, &build, "told to stop").await
+}
+
+/// The report for people and the execution's output say which attempt was interrupted, and what it took.
+async fn the_report_tells_of_the_interruption(world: &World, build: &str, how: &str) -> Result<()> {
+    let key = contract::objects::report_text(build);
+    let object = world
+        .s3
+        .get_object()
+        .bucket(&world.state_bucket)
+        .key(key)
+        .send()
+        .await?;
+    let text = String::from_utf8(object.body.collect().await?.to_vec())?;
+    let used = estimate(world, build).await?;
+    let first = used.instances.first().context("no attempt")?;
+    assert!(first.seconds > 0, "{used:?}");
+    let expected = format!(
+        "1 of 2 attempts were interrupted and took {0} instance seconds, what they finished was kept \
+         (shard 0 attempt 1: {1} {2} for {0} s, {how})",
+        first.seconds,
+        first.market.as_str(),
+        first.instance_type
+    );
+    assert!(text.contains(&expected), "expected: {expected}\n{text}");
+    let machine = world.pipeline.replace(":stateMachine:", ":execution:");
+    let execution = world
+        .sfn
+        .describe_execution()
+        .execution_arn(format!("{machine}:{build}"));
+    let output = execution.send().await?.output.context("no output")?;
+    assert!(output.contains("1 of 2 attempts were interrupted"), "{output}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
