@@ -202,6 +202,26 @@ fn an_interrupted_build_keeps_what_is_done_and_continues() {
 #[test]
 fn a_build_that_is_killed_with_all_its_processes_continues() {
     let world = long_world();
+    kill_after_three_outputs(&world);
+    let mut done = world.outputs();
+    done.retain(|name, _| !name.contains("unfinished"));
+    assert!((3..12).contains(&done.len()), "{:?}", done.keys());
+    continues(&world, &done);
+}
+
+#[test]
+fn a_profile_may_change_after_a_build_that_was_killed() {
+    let world = long_world();
+    kill_after_three_outputs(&world);
+    world.profile("home", "CONFIG_ENCODER=flac\nCONFIG_FLAC_FLAGS=-0\n");
+    let warnings = world.build_well().list("warnings").join("\n");
+    assert!(warnings.contains("the last build was cut off"), "{warnings}");
+    let next = world.build_well();
+    assert_eq!((next.list("built"), next.list("warnings")), (vec![], vec![]));
+}
+
+/// Begins a build and kills all of it when it has three outputs.
+fn kill_after_three_outputs(world: &World) {
     let build = world.command();
     // The end of a pid namespace is as sudden as that of a machine, and takes tup along.
     let mut child = Command::new("unshare")
@@ -212,14 +232,9 @@ fn a_build_that_is_killed_with_all_its_processes_continues() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    await_outputs(&world, 3);
+    await_outputs(world, 3);
     child.kill().unwrap();
     child.wait().unwrap();
-
-    let mut done = world.outputs();
-    done.retain(|name, _| !name.contains("unfinished"));
-    assert!((3..12).contains(&done.len()), "{:?}", done.keys());
-    continues(&world, &done);
 }
 
 #[test]

@@ -86,6 +86,7 @@ mod tests {
             instance_type: "c7i.4xlarge".to_owned(),
             market: Market::Spot,
             seconds,
+            last: None,
         };
         Estimate {
             build: build.to_owned(),

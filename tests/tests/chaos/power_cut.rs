@@ -1,6 +1,6 @@
 //! Power cuts: what a disk holds at random moments of a running build, resumed to the release of a build that nobody disturbed.
 //!
-//! A builds volume is a file in an XFS, on a loop device, with the file system and the mount options of the agent, whose
+//! A builds volume is a file in an XFS in memory, on a loop device, with the file system and the mount options of the agent, whose
 //! functions open and close it. A cut is a clone of that file (FICLONE). XFS locks the file for writing, writes back what is cached
 //! of it and shares its blocks before it lets the next write in: the clone holds every write that the device had taken by then
 //! and none later. What is in the page cache of the volume's own file system is not in it, as after a power cut. A request that
@@ -10,6 +10,8 @@
 //! volume lies on a loop device on a loop device, and what the upper one writes stays in the page cache of the lower one until a
 //! flush; a clone of the file behind loses what was not flushed. The third also writes parts of its cache in any order, so
 //! that later writes survive and earlier ones do not.
+//!
+//! A seed repeats what is built on what disk, and the waits between cuts; what a build is doing at that moment depends on the machine.
 //!
 //! Not covered: a disk that lies about flushes or loses what it has flushed, sectors torn within a page, the sources volume.
 
