@@ -26,6 +26,64 @@ fn fill(world: &mut World, [first, second]: [&str; 2], byte: u8) {
 }
 
 #[tokio::test]
+async fn a_link_in_a_release_leads_nobody_out_of_it() {
+    let mut world = World::new().await;
+    let outside = world.path().join("outside");
+    fs::write(&outside, "SECRET").unwrap();
+    world.attach("vol-0a", &[("home/a/1.flac", b"1")]);
+    world.link("home/file", &outside);
+    world.link("home/folder", world.path());
+    world.link("home/up", std::path::Path::new("../../../../../../../../etc"));
+    world.grant(Some(PASSWORD), true).await;
+    let (agent, _metadata) = world.serve(&[]).await;
+    world.wish("b-00001", &[("b-00001", &["vol-0a"])]).await;
+    world.until_served(&agent, "b-00001").await;
+    let to = |name: &str| world.path().join(name).display().to_string();
+
+    let paths = ["file", "folder/outside", "up/passwd"];
+    let (daemon, ssh) = (world.rsync_url("home/"), "rsync@127.0.0.1:home/".to_owned());
+    for (name, from) in [("daemon", &daemon), ("ssh", &ssh)] {
+        // Whatever it says about the links; over SSH, who wants them followed is refused as a whole.
+        world.rsync(&["-rL", from, &to(name)]).output().unwrap();
+        world.rsync(&["-r", from, &to(name)]).output().unwrap();
+        assert!(world.path().join(name).join("a/1.flac").exists(), "{name} works");
+        for path in paths {
+            assert!(!world.path().join(name).join(path).exists(), "{name} gave {path}");
+            fail(&mut world.rsync(&["-L", &format!("{from}{path}"), &to("none")]));
+        }
+    }
+    for path in paths {
+        fail(&mut world.sftp(&[], &format!("get /home/{path} {}\n", to("none"))));
+        fail(&mut world.curl(&[&world.http_url(&format!("home/{path}"))]));
+    }
+
+    // What a client asks the server's rsync for: a program, a file to write, a file to read, a shell.
+    let written = std::path::Path::new("/tmp/vibes-server-test");
+    for from in [&daemon, &ssh] {
+        for argument in [
+            "--rsync-path=touch /tmp/vibes-server-test;",
+            "--remote-option=--log-file=/tmp/vibes-server-test",
+            "--remote-option=--backup-dir=/tmp/vibes-server-test",
+            "--remote-option=--daemon",
+            "--files-from=:/etc/passwd",
+        ] {
+            world.rsync(&["-r", argument, from, &to("options")]).output().unwrap();
+            assert!(!written.exists(), "{argument} {from}");
+            assert!(
+                !world.path().join("options/root:x:0:0:root:").exists(),
+                "{argument} {from}"
+            );
+        }
+        fail(&mut world.rsync(&[
+            "-r",
+            &format!("{from};touch${{IFS}}/tmp/vibes-server-test"),
+            &to("options"),
+        ]));
+        assert!(!written.exists(), "{from}");
+    }
+}
+
+#[tokio::test]
 async fn every_protocol_gives_everything_and_takes_nothing() {
     let mut world = World::new().await;
     fill(&mut world, ["vol-0a", "vol-0b"], 1);

@@ -9,6 +9,7 @@ use contract::estimate::Estimate;
 use contract::input::Market;
 use contract::objects;
 use contract::plan::Plan;
+use contract::printable::printable;
 use contract::report::{Failure, Refusal, Report};
 
 use crate::cloud::Cloud;
@@ -26,7 +27,7 @@ pub(crate) async fn print_builds(cloud: &Cloud, places: &Places, builds: &[Ended
         match how {
             How::UpToDate => println!("{build}: up to date"),
             How::Queued => println!("{build}: another build was running, which did it"),
-            How::Failed { error, cause } => println!("{build}: failed: {error}: {cause}"),
+            How::Failed { error, cause } => println!("{build}: failed: {error}: {}", lines(cause)),
             How::Built => print_reports(cloud, places, build).await?,
         }
         if let Some(used) = used(cloud, places, build).await? {
@@ -80,10 +81,15 @@ async fn print_reports(cloud: &Cloud, places: &Places, build: &str) -> Result<()
     Ok(())
 }
 
+/// Several lines, each as [`printable`] has it.
+fn lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
 fn list(what: &str, lines: impl ExactSizeIterator<Item = String>) {
     let more = lines.len().saturating_sub(LISTED);
     for line in lines.take(LISTED) {
-        println!("  {what}: {line}");
+        println!("  {what}: {}", printable(&line));
     }
     if more > 0 {
         println!("  {what}: and {more} more");

@@ -1,6 +1,5 @@
 //! Tags and pictures that a source brings with it.
 
-use std::fs::File;
 use std::io::{BufReader, Cursor};
 use std::path::Path;
 
@@ -17,9 +16,9 @@ use lofty::picture::Picture;
 use lofty::tag::{SplitTag, Tag};
 
 use crate::header::{Form, Header};
-use crate::ogg_flac;
 use crate::source::Kind;
 use crate::tags::{Tags, is_name};
+use crate::{ogg_flac, regular};
 
 /// What a source brings with it.
 #[derive(Debug, Default)]
@@ -35,7 +34,7 @@ pub(crate) struct Embedded {
 /// # Errors
 /// The file cannot be opened, or its tags make no sense.
 pub(crate) fn read(source: &Path, kind: Kind, header: &Header) -> Result<Embedded> {
-    let file = File::open(source).with_context(|| format!("opening {}", source.display()))?;
+    let file = regular::open(source).with_context(|| format!("opening {}", source.display()))?;
     let mut reader = BufReader::new(file);
     let options = ParseOptions::new().read_properties(false);
     let mut embedded = Embedded::default();

@@ -73,8 +73,9 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
             output: &unfinished,
             serial: serial(&folder.join(&job.source)),
         })?;
+        check_written(&job.encoder, &unfinished)?;
         fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o644))
-            .with_context(|| format!("{} has written no output", job.encoder))?;
+            .context("letting everybody read the output")?;
         write_tags::write(&job.format, &unfinished, &opened.tags, &opened.pictures)?;
         made_from.note_on(&unfinished)?;
         // Another track is encoded while this one waits for the disk.
@@ -95,6 +96,16 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
         .join(names::stamp(&job.source));
     fs::write(&path, stamp + "\n").with_context(|| format!("writing stamp {}", path.display()))?;
     Ok(finished)
+}
+
+/// An encoder wrote a file; a link could lead whoever reads the release to another.
+fn check_written(encoder: &str, output: &Path) -> Result<()> {
+    let written = fs::symlink_metadata(output).is_ok_and(|metadata| metadata.is_file());
+    if !written {
+        let reason = format!("{encoder} ended well and has written no file");
+        return Err(Refused::new(reason, "try the profile's flags by hand").into());
+    }
+    Ok(())
 }
 
 /// What is known about a track when its source has been opened.

@@ -2,7 +2,6 @@
 //!
 //! Encoders differ in what they read, and all of them take what is left of a truncated file for the whole.
 
-use std::fs::File;
 use std::io::{BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use anyhow::{Context, Result};
 use contract::raw::{Raw, Sample};
 
 use crate::refused::Refused;
+use crate::regular;
 use crate::source::{self, Kind};
 
 /// A header.
@@ -74,7 +74,7 @@ pub(crate) fn read(path: &Path, raw: Option<Raw>) -> Result<(Kind, Header)> {
 
 fn of_kind(path: &Path, kind: Kind, raw: Option<Raw>) -> Result<Header> {
     let reading = || format!("reading {}", path.display());
-    let file = File::open(path).with_context(reading)?;
+    let file = regular::open(path).with_context(reading)?;
     let length = file.metadata().with_context(reading)?.len();
     let mut file = BufReader::new(file);
     let header = match kind {

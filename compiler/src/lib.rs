@@ -31,6 +31,7 @@ pub mod profile;
 mod properties;
 mod reconcile;
 mod refused;
+mod regular;
 mod replay_gain;
 mod report;
 mod resolve;

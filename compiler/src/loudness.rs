@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::header::Header;
 use crate::names::encode as encoded;
 use crate::trim::Trim;
-use crate::{encoder, header};
+use crate::{encoder, header, regular};
 
 /// What was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -170,7 +170,7 @@ fn file_name(folder: &Path) -> String {
 fn digest(folder: &Path, parts: &[Part]) -> String {
     let mut digest = Sha256::new();
     for part in parts {
-        let file = File::open(folder.join(&part.source)).and_then(|file| file.metadata());
+        let file = regular::open(&folder.join(&part.source)).and_then(|file| file.metadata());
         let state = file.map(|file| format!("{} {} {}", file.size(), file.ctime(), file.ctime_nsec()));
         digest.update(format!("{} {}\n", encoded(part.to_text()), state.unwrap_or_default()));
     }

@@ -78,7 +78,10 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("vibes-compile: {error:#}");
+            eprintln!(
+                "vibes-compile: {}",
+                contract::printable::printable(&format!("{error:#}"))
+            );
             ExitCode::FAILURE
         }
     }

@@ -1,13 +1,13 @@
 //! The kinds of source audio: found by the file's extension, told by its first bytes.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::refused::Refused;
+use crate::regular;
 
 /// How a source holds its samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Kind {
 /// A [`Refused`], or the file cannot be read.
 pub(crate) fn kind(path: &Path) -> Result<Kind> {
     let mut head = Vec::new();
-    File::open(path)
+    regular::open(path)
         .and_then(|file| file.take(12).read_to_end(&mut head))
         .with_context(|| format!("reading {}", path.display()))?;
     let begins = |(first, second): &(&[u8], &[u8])| {

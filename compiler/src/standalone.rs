@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
+use contract::printable::printable;
+use contract::profile::LONGEST_TEXT;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::report::{Outcome, Report};
 use crate::terminal::Terminal;
-use crate::{Build, build, machine, program, view};
+use crate::{Build, build, machine, program, regular, view};
 
 /// What the command line says.
 #[derive(Debug)]
@@ -95,7 +98,14 @@ pub(crate) fn read_profiles(folder: &Path) -> Result<BTreeMap<String, String>> {
         if path.extension().is_some_and(|extension| extension == "config")
             && let Some(name) = path.file_stem().and_then(|name| name.to_str())
         {
-            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let reading = || format!("reading {}", path.display());
+            let mut text = String::new();
+            let file = regular::open(&path).with_context(reading)?;
+            // One that is longer is refused for its length.
+            let beginning = file.take(LONGEST_TEXT as u64 + 1);
+            io::BufReader::new(beginning)
+                .read_to_string(&mut text)
+                .with_context(reading)?;
             profiles.insert(name.to_owned(), text);
         }
     }
@@ -140,5 +150,5 @@ fn summary(report: &Report) -> String {
         report.removed.len(),
         report.failed.len()
     ));
-    lines.join("\n")
+    lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
 }

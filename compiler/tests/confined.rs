@@ -35,6 +35,10 @@ case ${!#} in
     [ "$(ulimit -Hc)" = 0 ] && echo "no core" >&2
     exit 1
     ;;
+  */link.wav)
+    ln -sf /etc/passwd "$output"
+    exit 0
+    ;;
   */leave.wav) setsid sleep 6PORT & ;;
 esac
 case ${!#} in
@@ -86,7 +90,17 @@ fn is_left(listener: &TcpListener) -> bool {
 
 /// What is tried by every user.
 fn nothing_is_given(with_root: bool) {
-    let (world, tcp, udp) = world(&["good", "tcp", "udp", "memory", "write", "elsewhere", "powers", "leave"]);
+    let (world, tcp, udp) = world(&[
+        "good",
+        "link",
+        "tcp",
+        "udp",
+        "memory",
+        "write",
+        "elsewhere",
+        "powers",
+        "leave",
+    ]);
     let built = build(&world, with_root);
     let failures = built.failures();
     let said = |name: &str, words: &str| {
@@ -103,13 +117,14 @@ fn nothing_is_given(with_root: bool) {
     );
     said("udp", "Network is unreachable");
     assert!(tcp.accept().is_err() && udp.recv(&mut [0]).is_err());
+    said("link", "flac ended well and has written no file");
     said("memory", "may use 2048 MiB of memory and wants more");
     said("write", "wrote 64 MiB and was not done");
     said("elsewhere", ": mkdir: cannot create directory");
     said("elsewhere", "Permission denied / nothing else");
     // Only the right to use files of others is left, to root.
     said("powers", ": CapEff:\t0000000000000002 / NoNewPrivs:\t1 / no core");
-    assert_eq!(failures.len(), 6, "{failures:?}");
+    assert_eq!(failures.len(), 7, "{failures:?}");
 
     let outputs: Vec<_> = world.outputs().into_keys().collect();
     assert_eq!(outputs, ["home/good.flac", "home/leave.flac"]);

@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod objects;
 pub mod parameters;
 pub mod plan;
+pub mod printable;
 pub mod profile;
 pub mod raw;
 pub mod release;

@@ -166,6 +166,9 @@ impl Playlist {
 /// Every kind of playlist that is known.
 pub const PLAYLISTS: &[Playlist] = &[Playlist::M3u, Playlist::Xspf];
 
+/// The longest text of a profile, in bytes: four times what a parameter of Systems Manager holds, and less than a command.
+pub const LONGEST_TEXT: usize = 32 << 10;
+
 /// The longest name of a profile: it becomes a folder's name, part of a parameter's name and an rsync module.
 pub const LONGEST_NAME: usize = 64;
 
@@ -238,6 +241,10 @@ impl Profile {
             );
             error(None, problem, remedy)
         })?;
+        if text.len() > LONGEST_TEXT {
+            let problem = format!("it is longer than {} KiB", LONGEST_TEXT >> 10);
+            return Err(error(None, problem, "shorten it".to_owned()));
+        }
         let settings = settings(text).map_err(|(line, problem, remedy)| error(Some(line), problem, remedy))?;
 
         let Some(named) = find(&settings, "CONFIG_ENCODER") else {
@@ -554,6 +561,16 @@ mod tests {
             let message = Profile::parse("car", text).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_refused() {
+        let comment = |length: usize| format!("CONFIG_ENCODER=flac\n#{}", "x".repeat(length - 21));
+        assert!(Profile::parse("car", &comment(LONGEST_TEXT)).is_ok());
+        let message = Profile::parse("car", &comment(LONGEST_TEXT + 1))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(message, "profile \"car\": it is longer than 32 KiB; shorten it");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::printable::printable;
+
 /// `builds/BUILD/shard-N/report.json`: what a build did, in full.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,7 +83,10 @@ impl Report {
         let refused = || self.refused.first().map(|first| format!("; first not taken: {first}"));
         let first = failed.or_else(refused).unwrap_or_default();
         // The output of an execution holds 256 KiB, and a reason may quote anything.
-        numbers.chars().chain(first.chars()).take(LONGEST_SUMMARY).collect()
+        printable(&format!("{numbers}{first}"))
+            .chars()
+            .take(LONGEST_SUMMARY)
+            .collect()
     }
 
     /// Everything, what asks for attention first.
@@ -91,7 +96,7 @@ impl Report {
             if lines.len() > 0 {
                 writeln!(text, "\n{title} ({}):", lines.len()).expect("writing to a string cannot fail");
                 for line in lines {
-                    writeln!(text, "  {line}").expect("writing to a string cannot fail");
+                    writeln!(text, "  {}", printable(&line)).expect("writing to a string cannot fail");
                 }
             }
         };
@@ -162,6 +167,22 @@ mod tests {
         assert_eq!(whole.built, ["home/0/01.flac", "home/1/01.flac"]);
         assert_eq!((whole.failed.len(), whole.refused.len()), (2, 1));
         assert!(!whole.complete);
+    }
+
+    #[test]
+    fn nothing_in_a_report_steers_a_terminal() {
+        let mut report = shard(0);
+        report.failed[0].reason = "\u{1b}[2J".to_owned();
+        report.refused[0].key = "a\n  b\u{202e}".to_owned();
+        report.warnings = vec!["\u{1b}]52;c;AAAA\u{7}".to_owned()];
+        report.built = vec!["home/\r.flac".to_owned()];
+        let text = report.text("b-00001") + &report.summary();
+        assert!(
+            text.contains(r"\u{1b}[2J") && text.contains(r"a\n  b\u{202e}"),
+            "{text}"
+        );
+        let steers = |character: char| character != '\n' && (character.is_control() || character == '\u{202e}');
+        assert!(!text.contains(steers), "{text:?}");
     }
 
     #[test]

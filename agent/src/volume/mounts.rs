@@ -23,6 +23,9 @@ pub enum Access {
     Read,
 }
 
+/// `MS_NOSYMFOLLOW` of `linux/mount.h`, which nix does not name: what is shown to others leads nobody out of it.
+const FOLLOW_NO_LINKS: MsFlags = MsFlags::from_bits_retain(256);
+
 /// Nothing on a volume is a program, a device or privileged. Access times would be the only writes of a reader.
 fn restricted() -> MsFlags {
     MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME
@@ -46,7 +49,7 @@ impl Mounts {
     pub fn bind(&mut self, from: &Path, at: &Path) -> Result<()> {
         self.add(Some(from), at, None, MsFlags::MS_BIND, None)?;
         // The kernel ignores other flags beside MS_BIND; they take a second call.
-        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | restricted();
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | restricted() | FOLLOW_NO_LINKS;
         mount(None::<&str>, at, None::<&str>, flags, None::<&str>)
             .with_context(|| format!("making {} read-only", at.display()))
     }
@@ -59,7 +62,7 @@ impl Mounts {
             None,
             at,
             Some("overlay"),
-            restricted() | MsFlags::MS_RDONLY,
+            restricted() | MsFlags::MS_RDONLY | FOLLOW_NO_LINKS,
             Some(&options),
         )
     }

@@ -90,6 +90,14 @@ impl World {
         self.volumes.push(volume);
     }
 
+    /// Puts a link among the outputs of the volume that was attached last.
+    pub fn link(&self, path: &str, target: &Path) {
+        let (device, at) = (&self.volumes.last().unwrap().device, self.path().join("fill"));
+        run("mount", &[device.to_str().unwrap(), at.to_str().unwrap()]);
+        std::os::unix::fs::symlink(target, at.join("out").join(path)).unwrap();
+        run("umount", &[at.to_str().unwrap()]);
+    }
+
     /// What the function serve writes.
     pub async fn wish(&self, current: &str, releases: &[Named<'_>]) {
         let named = |(release, volumes): &Named| MountedRelease {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::path::Path;
 
+use contract::printable::printable;
 use serde::Serialize;
 
 /// How many places of a finding the text names.
@@ -150,10 +151,10 @@ impl fmt::Display for Findings {
                 writeln!(f, "\n{}", problem.about.title())?;
                 title = Some(problem.about);
             }
-            writeln!(f, "- {}; {}", problem.reason, problem.remedy)?;
+            writeln!(f, "- {}; {}", printable(&problem.reason), printable(&problem.remedy))?;
             let lines = by_folder(places);
             for line in lines.iter().take(SHOWN) {
-                writeln!(f, "    {line}")?;
+                writeln!(f, "    {}", printable(line))?;
             }
             if lines.len() > SHOWN {
                 writeln!(f, "    and {} more; --json names all", lines.len() - SHOWN)?;

@@ -12,13 +12,13 @@ pub(crate) mod yaml;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::refused::Refused;
+use crate::regular;
 use crate::tags::Tags;
 use crate::trim::Trim;
 pub(crate) use mustup_manifest::{Manifest, NAME as MANIFEST};
@@ -201,7 +201,7 @@ pub(crate) fn memberships(collection: &Path, path: &Path) -> Result<Option<Vec<M
 /// It cannot be read, or is larger than any sidecar.
 pub(crate) fn read(collection: &Path, path: &Path) -> Result<Option<String>> {
     let reading = || format!("reading {}", path.display());
-    let file = match File::open(collection.join(path)) {
+    let file = match regular::open(&collection.join(path)) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(reading),

@@ -17,6 +17,7 @@ mod problems;
 mod refusals;
 mod restores;
 mod sample;
+mod secrets;
 mod serving;
 mod shards;
 mod stacks;

@@ -146,12 +146,12 @@ async fn a_release_is_pulled_by_every_protocol_and_by_nobody_else() -> Result<()
 }
 
 /// A person's machine: a directory with a key.
-struct Client {
+pub(crate) struct Client {
     path: std::path::PathBuf,
 }
 
 impl Client {
-    fn new(bench: &Bench) -> Result<Self> {
+    pub(crate) fn new(bench: &Bench) -> Result<Self> {
         let path = bench.out.parent().context("a bench has a directory")?.join("client");
         std::fs::create_dir(&path)?;
         let made = Command::new("ssh-keygen")
@@ -166,7 +166,7 @@ impl Client {
         &self.path
     }
 
-    fn public_key(&self) -> Result<String> {
+    pub(crate) fn public_key(&self) -> Result<String> {
         std::fs::read_to_string(self.path.join("key.pub")).context("the public key")
     }
 
@@ -184,13 +184,13 @@ impl Client {
         command
     }
 
-    fn run(&self, world: &World, line: &str) -> Result<Output> {
+    pub(crate) fn run(&self, world: &World, line: &str) -> Result<Output> {
         let output = self.command(world, line).stdin(Stdio::null()).output();
         output.with_context(|| line.to_owned())
     }
 
     /// Runs a command line that must succeed, and returns what it printed.
-    fn shell(&self, world: &World, line: &str) -> Result<Vec<u8>> {
+    pub(crate) fn shell(&self, world: &World, line: &str) -> Result<Vec<u8>> {
         let output = self.run(world, line)?;
         ensure!(output.status.success(), "{line}: {output:?}");
         Ok(output.stdout)
@@ -207,7 +207,7 @@ async fn until(client: &Client, world: &World, line: &str, succeeds: bool) -> Re
     .await
 }
 
-fn set(world: &World, name: &str, kind: &str, value: &str) -> Result<()> {
+pub(crate) fn set(world: &World, name: &str, kind: &str, value: &str) -> Result<()> {
     let name = format!("/vibes/serve/{name}");
     let put = [
         "ssm",
@@ -224,7 +224,7 @@ fn set(world: &World, name: &str, kind: &str, value: &str) -> Result<()> {
 }
 
 /// The stack's own command.
-fn tell_server(client: &Client, world: &World) -> Result<()> {
+pub(crate) fn tell_server(client: &Client, world: &World) -> Result<()> {
     let query = "Stacks[0].Outputs[?OutputKey=='TellServerCommand'].OutputValue";
     let arguments = [
         "cloudformation",
@@ -248,7 +248,7 @@ fn status_text(world: &World) -> Result<String> {
 }
 
 /// What `vibes status` prints, and the server's address in it.
-fn status(world: &World) -> Result<(String, String)> {
+pub(crate) fn status(world: &World) -> Result<(String, String)> {
     let status = status_text(world)?;
     let line = status.lines().find_map(|line| line.strip_prefix("served:"));
     let address = line.and_then(|line| line.split(" at ").nth(1)?.split(':').next().map(str::to_owned));
