@@ -46,7 +46,8 @@ fn on_a_terminal_a_bar_shows_it() {
         .unwrap();
     assert!(output.status.success());
     let said = String::from_utf8(output.stdout).unwrap();
-    for word in ["looking at the collection", "3/3", "left: home 3/3"] {
+    // Not every state is drawn, the last one neither: twenty in a second at most are.
+    for word in ["looking at the collection", "/3, ", "left: home "] {
         assert!(said.contains(word), "{said}");
     }
 }

@@ -428,6 +428,7 @@ fn start_twin(dir: &Path, wait_scale: f64) -> Result<Child> {
         .args(["start", "--until-eof", "--wait-scale", &wait_scale.to_string()])
         .args(["--agent-env", "VIBES_STATUS_SECONDS=1"])
         .args(["--agent-env", "VIBES_CONTROL_SECONDS=3"])
+        .args(["--agent-env", "VIBES_SERVE_SECONDS=1"])
         .arg("--state")
         .arg(dir.join("twin"))
         .arg("--base")

@@ -162,7 +162,9 @@ pub(crate) fn loss(encoder: &str, format: &str, header: &Header) -> Result<Optio
 /// # Errors
 /// The encoder cannot be started ([`Refused`]), or there is no place to try it.
 pub(crate) fn try_flags(profile: &Profile, program: &str, user: Option<&User>) -> Result<Option<String>> {
-    let folder = tempfile::tempdir().context("making a folder to try the encoder in")?;
+    // The temporary folder of the one who runs this may be closed to another user.
+    let place = user.map_or_else(std::env::temp_dir, |_| "/tmp".into());
+    let folder = tempfile::tempdir_in(place).context("making a folder to try the encoder in")?;
     if let Some(user) = user {
         chown(folder.path(), Some(user.uid), Some(user.gid)).context("giving away the folder to try the encoder in")?;
     }
