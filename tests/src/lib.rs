@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows the inside of vibes: only its programs, the endpoint of the twin, and files.
 
+mod operate;
 pub mod project;
 pub mod readback;
 pub mod rights;

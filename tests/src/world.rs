@@ -159,20 +159,22 @@ impl World {
 
     /// Learns where things are from the main stack, which is deployed by now.
     pub fn with_outputs(mut self) -> Result<Self> {
-        let outputs = self.aws(&["cloudformation", "describe-stacks", "--stack-name", "vibes"])?;
-        let outputs: Value = serde_json::from_str(&outputs)?;
-        let output = |key: &str| -> Result<String> {
-            outputs["Stacks"][0]["Outputs"]
-                .as_array()
-                .and_then(|all| all.iter().find(|output| output["OutputKey"] == key))
-                .and_then(|output| output["OutputValue"].as_str())
-                .map(str::to_owned)
-                .with_context(|| format!("the stack has no output {key}"))
-        };
-        self.sources_bucket = output("SourcesBucket")?;
-        self.state_bucket = output("StateBucket")?;
-        self.pipeline = output("PipelineArn")?;
+        let outputs = self.outputs()?;
+        self.sources_bucket = output(&outputs, "SourcesBucket")?;
+        self.state_bucket = output(&outputs, "StateBucket")?;
+        self.pipeline = output(&outputs, "PipelineArn")?;
         Ok(self)
+    }
+
+    /// An output of the main stack.
+    pub fn output(&self, key: &str) -> Result<String> {
+        output(&self.outputs()?, key)
+    }
+
+    fn outputs(&self) -> Result<Value> {
+        let stacks = self.aws(&["cloudformation", "describe-stacks", "--stack-name", "vibes"])?;
+        let stacks: Value = serde_json::from_str(&stacks)?;
+        Ok(stacks["Stacks"][0]["Outputs"].clone())
     }
 
     /// The world's own directory.
@@ -419,6 +421,15 @@ impl Drop for World {
             stopped.expect("stop the twin");
         }
     }
+}
+
+fn output(outputs: &Value, key: &str) -> Result<String> {
+    let outputs = outputs.as_array().into_iter().flatten();
+    let found = outputs.into_iter().find(|output| output["OutputKey"] == key);
+    let value = found.and_then(|output| output["OutputValue"].as_str());
+    Ok(value
+        .with_context(|| format!("the stack has no output {key}"))?
+        .to_owned())
 }
 
 /// The twin ends when its standard input does: also when the test is killed.

@@ -76,9 +76,7 @@ impl Twin {
             roles: Roles::new(base),
         }))
     }
-}
 
-impl Twin {
     /// Notes that the base is about to invoke a function, and says which faults hit that; see `sitecustomize.py`.
     pub fn invoked(&self, function: &str) -> Vec<Fault> {
         let call = Call::invocation(function);

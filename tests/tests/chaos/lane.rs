@@ -3,7 +3,6 @@
 mod verdict;
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -101,7 +100,7 @@ impl Lane {
     }
 
     async fn prepare(&mut self) -> Result<()> {
-        self.dead_letters = self.output("DeadLettersUrl")?;
+        self.dead_letters = self.world.output("DeadLettersUrl")?;
         self.hasten()?;
         self.world.vibes(&["upload", self.sources.to_str().context("UTF-8")?])?;
         self.another_than(None).await?;
@@ -127,18 +126,6 @@ impl Lane {
         Ok(execution)
     }
 
-    /// An output of the main stack.
-    pub(crate) fn output(&self, key: &str) -> Result<String> {
-        let outputs = self
-            .world
-            .aws(&["cloudformation", "describe-stacks", "--stack-name", "vibes"])?;
-        let outputs: Value = serde_json::from_str(&outputs)?;
-        let outputs = outputs["Stacks"][0]["Outputs"].as_array().context("outputs")?;
-        let output = outputs.iter().find(|output| output["OutputKey"] == key);
-        let value = output.and_then(|output| output["OutputValue"].as_str());
-        Ok(value.with_context(|| format!("there is no output {key}"))?.to_owned())
-    }
-
     /// Calls SQS, whose endpoint version 1 of the `aws` program does not take from the environment.
     pub(crate) fn sqs(&self, action: &str, body: &Value) -> Result<Value> {
         let mut curl = self.world.command("curl".as_ref());
@@ -154,19 +141,9 @@ impl Lane {
         Ok(serde_json::from_slice(&said.stdout).unwrap_or_default())
     }
 
-    /// Has no event of the bucket arrive any more.
-    pub(crate) fn deafen(&self) -> Result<()> {
-        let rules: Value = serde_json::from_str(&self.world.aws(&["events", "list-rules"])?)?;
-        let rules = rules["Rules"].as_array().context("rules")?;
-        let names = rules.iter().filter_map(|rule| rule["Name"].as_str());
-        let uploads = names.into_iter().find(|name| name.contains("SourcesChanged"));
-        let uploads = uploads.context("the rule of uploads")?;
-        self.world.aws(&["events", "disable-rule", "--name", uploads]).map(drop)
-    }
-
     /// A message comes again after a moment, and a function that hangs is cut off after seconds.
     fn hasten(&self) -> Result<()> {
-        let attributes = json!({"QueueUrl": self.output("QueueUrl")?, "Attributes": {"VisibilityTimeout": "3"}});
+        let attributes = json!({"QueueUrl": self.world.output("QueueUrl")?, "Attributes": {"VisibilityTimeout": "3"}});
         self.sqs("SetQueueAttributes", &attributes)?;
         for function in functions(&self.world)? {
             let change = [
@@ -306,27 +283,7 @@ impl Lane {
                 return Ok(());
             }
             self.hours += 2;
-            let at = Command::new("date")
-                .args(["-u", "-d", &format!("{} hours", self.hours), "+%FT%TZ"])
-                .output()?;
-            let answer = self.world.dir().join("sweep.json");
-            let input = json!({"time": String::from_utf8(at.stdout)?.trim()}).to_string();
-            let invoke = [
-                "lambda",
-                "invoke",
-                "--function-name",
-                "vibes-sweep",
-                "--payload",
-                &input,
-            ];
-            let told = self
-                .world
-                .aws(&[&invoke[..], &[answer.to_str().context("UTF-8")?]].concat())?;
-            ensure!(
-                !told.contains("FunctionError"),
-                "the sweep failed: {}",
-                std::fs::read_to_string(&answer)?
-            );
+            self.world.sweep(self.hours)?;
             self.quiet().await.context("after a sweep")?;
         }
         let control: Control = self.world.object(objects::CONTROL).await?.unwrap_or_default();
@@ -338,7 +295,7 @@ impl Lane {
 }
 
 /// The installation's functions.
-pub(crate) fn functions(world: &World) -> Result<Vec<String>> {
+fn functions(world: &World) -> Result<Vec<String>> {
     let query = ["--query", "Functions[].FunctionName", "--output", "json"];
     let listed = world.aws(&[&["lambda", "list-functions"][..], &query[..]].concat())?;
     Ok(serde_json::from_str(&listed)?)

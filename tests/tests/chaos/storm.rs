@@ -68,8 +68,8 @@ impl Storm {
 
     async fn rage(&self) -> Result<()> {
         let world = &self.lane.world;
-        let queue = self.lane.output("QueueUrl")?;
-        self.lane.deafen()?;
+        let queue = world.output("QueueUrl")?;
+        world.switch_off("SourcesChanged")?;
         let track = std::fs::read(self.lane.sources.join("Tiny & Co/Album 1/01-Track 1.wav"))?;
         let (mut held, mut disturbed) = (BTreeMap::new(), 0);
         let mut sent = 0;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use contract::control::Control;
 use contract::objects;
 use serde_json::{Value, json};
@@ -12,38 +12,6 @@ use tests::world::{World, eventually};
 
 use crate::builds::Bench;
 use crate::interruptions::slow_collection;
-
-/// Invokes a function as its trigger would, and gives what it answers.
-pub(crate) fn invoke(world: &World, function: &str, input: &Value) -> Result<Value> {
-    let answer = world.dir().join("answer.json");
-    let answer = answer.to_str().context("UTF-8")?;
-    let name = format!("vibes-{function}");
-    let input = input.to_string();
-    let told = world.aws(&[
-        "lambda",
-        "invoke",
-        "--function-name",
-        &name,
-        "--payload",
-        &input,
-        answer,
-    ])?;
-    let said: Value = serde_json::from_slice(&std::fs::read(answer)?)?;
-    ensure!(!told.contains("FunctionError"), "{name}: {said}");
-    Ok(said)
-}
-
-/// The time in so many hours.
-pub(crate) fn later(world: &World, hours: u32) -> Result<String> {
-    let mut date = world.command("date".as_ref());
-    let out = date.args(["-u", "-d", &format!("{hours} hours"), "+%FT%TZ"]).output()?;
-    Ok(String::from_utf8(out.stdout)?.trim().to_owned())
-}
-
-/// A sweep that takes it to be so many hours later.
-pub(crate) fn sweep(world: &World, hours: u32) -> Result<Value> {
-    invoke(world, "sweep", &json!({"time": later(world, hours)?}))
-}
 
 /// Makes a volume that says to be of a build that never was, and gives its id.
 fn leftover(world: &World) -> Result<String> {
@@ -107,7 +75,7 @@ async fn the_sweep_ends_what_nothing_needs_and_starts_what_stands_still() -> Res
 
     let (gone, kept) = (leftover(&world)?, leftover(&world)?);
     let snapshot = snapshot_of(&world, &gone)?;
-    let marked = sweep(&world, 2)?;
+    let marked = world.sweep(2)?;
     for id in [&gone, &kept, &snapshot] {
         assert!(
             marked["marked"].as_array().context("marked")?.contains(&json!(id)),
@@ -122,7 +90,7 @@ async fn the_sweep_ends_what_nothing_needs_and_starts_what_stands_still() -> Res
         "--tags",
         "Key=vibes:hold,Value=me",
     ])?;
-    let ended = sweep(&world, 4)?;
+    let ended = world.sweep(4)?;
     let ended = ended["ended"].as_array().context("ended")?;
     assert!(
         ended.contains(&json!(gone)) && ended.contains(&json!(snapshot)),
@@ -146,12 +114,12 @@ async fn the_sweep_ends_what_nothing_needs_and_starts_what_stands_still() -> Res
 
     // A name that was reserved, and never started.
     owned_by(&world, "b-00007").await?;
-    let started = sweep(&world, 0)?;
+    let started = world.sweep(0)?;
     assert_eq!(started["started"][0], "b-00007", "{started}");
     world.idle().await?;
     // A build that is over, and was never cleaned up after.
     owned_by(&world, "b-00007").await?;
-    let cleaned = sweep(&world, 2)?;
+    let cleaned = world.sweep(2)?;
     let name = cleaned["started"][0].as_str().context("a clean-up")?;
     assert!(name.starts_with("b-00007-"), "{cleaned}");
     world.idle().await?;
@@ -223,7 +191,7 @@ async fn a_worker_that_is_taken_away_is_followed_by_one_in_another_zone_with_its
         .spoil(&json!({"action": "CreateSnapshot", "caller": "*/vibes-create-volume", "kind": "twice", "times": 1}))?;
     // The step of a poll that found it lost while it still runs.
     let retire = json!({"build": build, "shard": 0, "attempt": 1});
-    let said = invoke(&world, "retire-worker", &retire);
+    let said = world.invoke("retire-worker", &retire);
     assert!(
         said.is_err_and(|error| error.to_string().contains("NotReady")),
         "it is not over yet"

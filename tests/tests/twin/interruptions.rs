@@ -13,7 +13,7 @@ use crate::builds::{Bench, estimate, pulled_into, report_of_release};
 /// Tracks of the collection; each is encoded once for each of two profiles.
 const TRACKS: u32 = 24;
 /// Encodes of an undisturbed build.
-pub(crate) const ENCODES: usize = 2 * TRACKS as usize;
+const ENCODES: usize = 2 * TRACKS as usize;
 /// Encodes that are finished before the cut.
 pub(crate) const BEFORE: u64 = 8;
 
@@ -30,14 +30,42 @@ pub(crate) fn slow_collection(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_instance_is_followed_by_an_attempt_that_continues() -> Result<()> {
+/// A build in the middle of its work.
+pub(crate) struct Begun {
+    pub(crate) bench: Bench,
+    pub(crate) world: World,
+    pub(crate) build: String,
+    /// Of its first attempt, when it had encoded some tracks.
+    pub(crate) status: Status,
+}
+
+/// Starts a build and waits until it has encoded some tracks. These rules are switched off before.
+pub(crate) async fn begun(off: &[&str]) -> Result<Begun> {
     let bench = Bench::new()?;
     slow_collection(&bench)?;
     let world = World::start(&bench.profiles, 1).await?;
+    for rule in off {
+        world.switch_off(rule)?;
+    }
     world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
     let build = world.building().await?;
     let status = world.encoded(&build, BEFORE).await?;
+    Ok(Begun {
+        bench,
+        world,
+        build,
+        status,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_instance_is_followed_by_an_attempt_that_continues() -> Result<()> {
+    let Begun {
+        bench,
+        world,
+        build,
+        status,
+    } = begun(&[]).await?;
     world.twin("POST", &format!("instances/{}/vanish", status.instance))?;
     world.idle().await?;
 
@@ -61,12 +89,12 @@ async fn a_killed_instance_is_followed_by_an_attempt_that_continues() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spot_notice_costs_at_most_the_tracks_in_flight() -> Result<()> {
-    let bench = Bench::new()?;
-    slow_collection(&bench)?;
-    let world = World::start(&bench.profiles, 1).await?;
-    world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
-    let build = world.building().await?;
-    let status = world.encoded(&build, BEFORE).await?;
+    let Begun {
+        bench: _bench,
+        world,
+        build,
+        status,
+    } = begun(&[]).await?;
     world.twin("POST", &format!("instances/{}/spot-notice", status.instance))?;
     world.idle().await?;
 
@@ -124,12 +152,9 @@ async fn the_report_tells_of_the_interruption(world: &World, build: &str, how: &
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_execution_is_cleaned_up_and_the_next_build_continues() -> Result<()> {
-    let bench = Bench::new()?;
-    slow_collection(&bench)?;
-    let world = World::start(&bench.profiles, 1).await?;
-    world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
-    let build = world.building().await?;
-    world.encoded(&build, BEFORE).await?;
+    let Begun {
+        bench, world, build, ..
+    } = begun(&[]).await?;
     let machine = world.pipeline.replace(":stateMachine:", ":execution:");
     world
         .sfn

@@ -8,16 +8,15 @@ use contract::status::{Final, Status};
 use serde_json::{Value, json};
 use tests::world::{World, eventually};
 
-use crate::accidents::{invoke, later, sweep};
 use crate::builds::Bench;
-use crate::layers::{break_cleanup, no_instance, nothing_is_left, stop, switch_off};
+use crate::layers::{break_cleanup, no_instance, nothing_is_left, stop};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_worker_is_kept_for_its_time_and_ended_then_by_the_sweep_if_all_else_fails() -> Result<()> {
     let bench = Bench::new()?;
     let world = World::start(&bench.profiles, 1).await?;
-    switch_off(&world, "BuildEndedBadly")?;
-    switch_off(&world, "Sweeping")?;
+    world.switch_off("BuildEndedBadly")?;
+    world.switch_off("Sweeping")?;
     world.put("a/01-x.wav", b"This is no music.".to_vec()).await?;
     world.building().await?;
     world.idle().await?;
@@ -32,15 +31,15 @@ async fn a_failed_worker_is_kept_for_its_time_and_ended_then_by_the_sweep_if_all
     .await?;
     let instances = |world: &World| -> Result<Value> { Ok(world.twin("GET", "inventory")?["instances"].clone()) };
     let clean = |hours| -> Result<Value> {
-        let now = later(&world, hours)?;
-        invoke(&world, "cleanup", &json!({"build": build, "now": now, "round": 0}))
+        let now = world.later(hours)?;
+        world.invoke("cleanup", &json!({"build": build, "now": now, "round": 0}))
     };
     assert_eq!(clean(9)?["removed"], json!([]), "clean-up keeps it");
 
     stop(&world, &build).await?;
     break_cleanup(&world)?;
     for hours in [2, 4, 9] {
-        let swept = sweep(&world, hours)?;
+        let swept = world.sweep(hours)?;
         assert_eq!(swept["marked"], json!([]), "after {hours} hours: {swept}");
     }
     assert_eq!(
@@ -48,8 +47,8 @@ async fn a_failed_worker_is_kept_for_its_time_and_ended_then_by_the_sweep_if_all
         Some(1),
         "it is there to be looked at"
     );
-    assert_eq!(sweep(&world, 11)?["marked"], json!([failed.instance]));
-    assert_eq!(sweep(&world, 13)?["ended"], json!([failed.instance]));
+    assert_eq!(world.sweep(11)?["marked"], json!([failed.instance]));
+    assert_eq!(world.sweep(13)?["ended"], json!([failed.instance]));
     no_instance(&world).await?;
 
     world.twin("DELETE", "faults")?;

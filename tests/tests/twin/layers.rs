@@ -13,46 +13,11 @@ use contract::status::{Final, Status};
 use serde_json::{Value, json};
 use tests::world::{World, eventually};
 
-use crate::accidents::sweep;
-use crate::builds::{Bench, report_of_release};
-use crate::interruptions::{BEFORE, finished_tracks_were_not_encoded_again, slow_collection};
+use crate::builds::report_of_release;
+use crate::interruptions::{BEFORE, Begun, begun, finished_tracks_were_not_encoded_again};
 
-/// A build in the middle of its work.
-pub(crate) struct Begun {
-    pub(crate) bench: Bench,
-    pub(crate) world: World,
-    pub(crate) build: String,
-    pub(crate) status: Status,
-}
-
-/// Starts a build and waits until it has encoded some tracks. Whatever would end it from outside is switched off, but these rules.
-async fn begun(on: &[&str]) -> Result<Begun> {
-    let bench = Bench::new()?;
-    slow_collection(&bench)?;
-    let world = World::start(&bench.profiles, 1).await?;
-    for rule in ["BuildEndedBadly", "Sweeping"] {
-        if !on.contains(&rule) {
-            switch_off(&world, rule)?;
-        }
-    }
-    world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
-    let build = world.building().await?;
-    let status = world.encoded(&build, BEFORE).await?;
-    Ok(Begun {
-        bench,
-        world,
-        build,
-        status,
-    })
-}
-
-/// Disables the rule of the main stack.
-pub(crate) fn switch_off(world: &World, rule: &str) -> Result<()> {
-    let query = format!("Rules[?contains(Name, '{rule}')].Name");
-    let name = world.aws(&["events", "list-rules", "--query", &query, "--output", "text"])?;
-    ensure!(name.split_whitespace().count() == 1, "one rule {rule}: {name:?}");
-    world.aws(&["events", "disable-rule", "--name", name.trim()]).map(drop)
-}
+/// What would end a build from outside.
+const RULES: [&str; 2] = ["BuildEndedBadly", "Sweeping"];
 
 /// Lets no call of the clean-up function succeed.
 pub(crate) fn break_cleanup(world: &World) -> Result<()> {
@@ -109,7 +74,7 @@ impl Begun {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pipeline_alone_ends_what_a_failing_step_leaves() -> Result<()> {
-    let begun = begun(&[]).await?;
+    let begun = begun(&RULES).await?;
     begun.hang()?;
     begun.world.spoil(&json!({
         "action": "DescribeInstances", "caller": "*/vibes-poll-build", "kind": "before",
@@ -120,7 +85,7 @@ async fn the_pipeline_alone_ends_what_a_failing_step_leaves() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_event_of_its_end_alone_ends_what_a_stopped_execution_leaves() -> Result<()> {
-    let begun = begun(&["BuildEndedBadly"]).await?;
+    let begun = begun(&["Sweeping"]).await?;
     begun.hang()?;
     stop(&begun.world, &begun.build).await?;
     begun.is_ended_and_continued().await
@@ -128,12 +93,12 @@ async fn the_event_of_its_end_alone_ends_what_a_stopped_execution_leaves() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sweep_alone_ends_what_is_left_and_instances_even_if_clean_up_never_works() -> Result<()> {
-    let begun = begun(&[]).await?;
+    let begun = begun(&RULES).await?;
     let (world, instance) = (&begun.world, json!(begun.status.instance));
     begun.hang()?;
     stop(world, &begun.build).await?;
     break_cleanup(world)?;
-    let first = sweep(world, 2)?;
+    let first = world.sweep(2)?;
     assert_eq!(
         first["marked"],
         json!([instance]),
@@ -144,14 +109,14 @@ async fn the_sweep_alone_ends_what_is_left_and_instances_even_if_clean_up_never_
         Some(1),
         "a clean-up: {first}"
     );
-    let second = sweep(world, 4)?;
+    let second = world.sweep(4)?;
     assert_eq!(second["ended"], json!([instance]), "{second}");
     no_instance(world).await?;
 
     world.twin("DELETE", "faults")?;
     // The clean-up that failed is over by now, or the next round finds it so.
     eventually(Duration::from_secs(60), "another clean-up is started", async || {
-        Ok(sweep(world, 6)?["started"].get(0).is_some().then_some(()))
+        Ok(world.sweep(6)?["started"].get(0).is_some().then_some(()))
     })
     .await?;
     begun.is_ended_and_continued().await
@@ -159,14 +124,14 @@ async fn the_sweep_alone_ends_what_is_left_and_instances_even_if_clean_up_never_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_instance_alone_ends_itself_when_its_work_is_done_and_when_its_build_is_not_the_owner() -> Result<()> {
-    let begun = begun(&[]).await?;
+    let begun = begun(&RULES).await?;
     let world = &begun.world;
     // Nobody waits for it any more, and it goes on to its end.
     stop(world, &begun.build).await?;
     no_instance(world).await?;
     let last: Option<Status> = world.object(&objects::status(&begun.build, 0, 1)).await?;
     assert_eq!(last.and_then(|status| status.last), Some(Final::Done));
-    sweep(world, 2)?;
+    world.sweep(2)?;
     world.idle().await?;
     nothing_is_left(world)?;
     next(world).await?;
@@ -190,8 +155,8 @@ async fn the_instance_alone_ends_itself_when_its_work_is_done_and_when_its_build
         .context("a status")?;
     assert_eq!((last.last, last.clean), (Some(Final::Interrupted), true), "{last:?}");
     // Its volumes have no owner: the sweep's two looks end them.
-    assert_eq!(sweep(world, 2)?["marked"].as_array().map(Vec::len), Some(2));
-    assert_eq!(sweep(world, 4)?["ended"].as_array().map(Vec::len), Some(2));
+    assert_eq!(world.sweep(2)?["marked"].as_array().map(Vec::len), Some(2));
+    assert_eq!(world.sweep(4)?["ended"].as_array().map(Vec::len), Some(2));
     nothing_is_left(world)
 }
 
@@ -222,7 +187,7 @@ fn foreign(world: &World, tags: &str) -> Result<[String; 2]> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sweep_touches_neither_a_running_build_nor_what_is_not_ours() -> Result<()> {
-    let begun = begun(&[]).await?;
+    let begun = begun(&RULES).await?;
     let world = &begun.world;
     let foreign = [
         foreign(world, "{Key=Name,Value=somebody}")?,
@@ -232,7 +197,7 @@ async fn the_sweep_touches_neither_a_running_build_nor_what_is_not_ours() -> Res
     .concat();
     let nothing = |swept: &Value| swept["marked"] == json!([]) && swept["ended"] == json!([]);
     for days in [1, 2, 3] {
-        let swept = sweep(world, 24 * days)?;
+        let swept = world.sweep(24 * days)?;
         ensure!(nothing(&swept), "while {} runs: {swept}", begun.build);
     }
     world.idle().await?;
@@ -240,7 +205,7 @@ async fn the_sweep_touches_neither_a_running_build_nor_what_is_not_ours() -> Res
     let second: Option<Value> = world.object(&objects::status(&begun.build, 0, 2)).await?;
     assert_eq!(second, None, "no attempt was lost");
     for days in [4, 5, 6] {
-        let swept = sweep(world, 24 * days)?;
+        let swept = world.sweep(24 * days)?;
         ensure!(nothing(&swept), "when it is over: {swept}");
     }
     let inventory = world.twin("GET", "inventory")?.to_string();

@@ -9,7 +9,6 @@ use tests::sample;
 use tests::tree::Tree;
 use tests::world::{World, eventually};
 
-use crate::accidents::sweep;
 use crate::builds::{Bench, pulled_into};
 
 /// Starts the serve machine as the console does, and gives how the execution ended.
@@ -135,7 +134,7 @@ async fn snapshots_go_when_nothing_names_them_and_the_current_and_the_served_rel
     world.idle().await?;
     whole(snapshots(&world).await?, 5);
     for hours in [2, 4] {
-        assert_eq!(sweep(&world, hours)?["ended"], json!([]));
+        assert_eq!(world.sweep(hours)?["ended"], json!([]));
     }
     assert_eq!(pull(&world, &bench)?, older, "the older release is still served");
 
