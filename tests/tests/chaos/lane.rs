@@ -261,15 +261,17 @@ impl Lane {
     pub(crate) async fn quiet(&self) -> Result<()> {
         let mut rest = 0;
         eventually(PATIENCE, "no execution runs", async || {
-            let mut running = 0;
             for machine in ["pipeline", "cleanup", "serve"] {
                 let arn = self.world.pipeline.replace("-pipeline", &format!("-{machine}"));
                 let listed = self.world.sfn.list_executions().state_machine_arn(arn);
-                let listed = listed.status_filter(aws_sdk_sfn::types::ExecutionStatus::Running);
-                running += listed.send().await?.executions.len();
+                let running = listed.status_filter(aws_sdk_sfn::types::ExecutionStatus::Running);
+                if !running.send().await?.executions.is_empty() {
+                    rest = 0;
+                    return Ok(None);
+                }
             }
             // What follows an execution's end by an event takes a moment.
-            rest = if running == 0 { rest + 1 } else { 0 };
+            rest += 1;
             Ok((rest > 2).then_some(()))
         })
         .await

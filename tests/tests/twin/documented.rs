@@ -108,7 +108,7 @@ struct Reader {
 
 impl Reader {
     /// Runs a command with its placeholders filled in; what it must not hold is a placeholder that nobody knows.
-    fn run(&self, documented: &Documented) -> Result<String> {
+    async fn run(&self, documented: &Documented) -> Result<String> {
         let Documented { place, command } = documented;
         if self.by_hand.iter().any(|by_hand| command.contains(by_hand.as_str())) {
             return Ok(String::new());
@@ -117,9 +117,13 @@ impl Reader {
         let mut names = placeholders(command);
         names.sort_by_key(|name| std::cmp::Reverse(name.len()));
         for name in names {
-            let value = self.values.get(name);
+            // Commands start builds, after which an earlier release may not be kept any more.
+            let value = match name {
+                "RELEASE" => Some(self.world.release().await?.release),
+                _ => self.values.get(name).cloned(),
+            };
             let value = value.with_context(|| format!("{place}: {command}: no row for {name} in docs/commands.md"))?;
-            filled = filled.replace(name, value);
+            filled = filled.replace(name, &value);
         }
         let path = format!(
             "{}:{}:{}",
@@ -156,9 +160,13 @@ impl Reader {
     }
 
     /// Runs them all, and says of each that does not work why.
-    fn run_all(&self, documented: &[Documented]) -> Result<()> {
-        let failed = documented.iter().filter_map(|documented| self.run(documented).err());
-        let failed: Vec<String> = failed.map(|error| format!("{error:#}")).collect();
+    async fn run_all(&self, documented: &[Documented]) -> Result<()> {
+        let mut failed = Vec::new();
+        for documented in documented {
+            if let Err(error) = self.run(documented).await {
+                failed.push(format!("{error:#}"));
+            }
+        }
         ensure!(failed.is_empty(), "{}", failed.join("\n\n"));
         Ok(())
     }
@@ -215,8 +223,7 @@ async fn reader() -> Result<Reader> {
         ("STATE-BUCKET", world.state_bucket.clone()),
         ("PIPELINE-ARN", world.pipeline.clone()),
         ("SERVE-ARN", world.pipeline.replace("-pipeline", "-serve")),
-        ("BUILD", build.clone()),
-        ("RELEASE", build),
+        ("BUILD", build),
         ("DIRECTORY", text(&home.join("collection"))?),
         ("OUT", text(&home.join("out"))?),
         ("PROFILE", "home".to_owned()),
@@ -225,7 +232,7 @@ async fn reader() -> Result<Reader> {
     ]);
     let [rows, by_hand] = tables()?;
     let rows: BTreeSet<&str> = rows.iter().map(String::as_str).collect();
-    let known: BTreeSet<&str> = values.keys().copied().collect();
+    let known: BTreeSet<&str> = values.keys().copied().chain(["RELEASE"]).collect();
     assert_eq!(rows, known, "left: docs/commands.md; right: what this test fills in");
     Ok(Reader {
         world,
@@ -286,11 +293,11 @@ async fn every_command_of_the_docs_works() -> Result<()> {
             .cloned()
             .collect()
     };
-    reader.run_all(&in_turn(0))?;
-    reader.run_all(&in_turn(1))?;
+    reader.run_all(&in_turn(0)).await?;
+    reader.run_all(&in_turn(1)).await?;
     reader.world.idle().await?;
     reader.world.vibes(&["destroy", "--yes", "vibes"])?;
-    reader.run_all(&in_turn(2))?;
+    reader.run_all(&in_turn(2)).await?;
 
     // What is said at last deletes the rest, and is nothing afterwards.
     let said = reader.world.vibes(&["destroy", "--yes", "vibes"])?;
@@ -303,7 +310,7 @@ async fn every_command_of_the_docs_works() -> Result<()> {
             command.push_str(&format!(" --yes {bucket}"));
         }
         let place = "what vibes destroy says".to_owned();
-        reader.run(&Documented { place, command })?;
+        reader.run(&Documented { place, command }).await?;
     }
     let said = reader.world.vibes(&["destroy", "--yes", "vibes"])?;
     if !said.contains("Nothing of vibes is left") {
