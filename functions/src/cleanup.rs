@@ -203,8 +203,8 @@ async fn ours(aws: &Aws, found: Vec<Volume>) -> Result<Vec<Volume>> {
     Ok(ours)
 }
 
-/// The current release or the checkpoint holds the build's work already. A release object alone does not: publish may be
-/// about to take it back.
+/// The current release or the checkpoint holds the build's work already. A release object alone does not: publish may have
+/// ended before it made it current.
 async fn published(aws: &Aws, build: &str) -> Result<bool> {
     if releases::current_name(aws).await?.as_deref() == Some(build) {
         return Ok(true);

@@ -48,9 +48,8 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
         previous => {
             let release = release(&plan, reports, pairs, previous.as_ref(), input.now)?;
             let name = store::put(aws, &key, &release);
-            let forget = forget(aws, &plan.build);
             let make_current = releases::make_current(aws, &plan.build);
-            in_order(aws, &plan.build, name, forget, make_current, make_newest_current(aws)).await?;
+            in_order(aws, &plan.build, name, make_current, make_newest_current(aws)).await?;
             release
         }
     };
@@ -66,28 +65,22 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     Ok(output)
 }
 
-/// Names the release, asks the fence again (forgets the release if the build is over), makes it current, and asks once
-/// more: made current too late, it may have replaced a newer one.
+/// Names the release, asks the fence again, makes it current, and asks once more: made current too late, it may have
+/// replaced a newer one.
+///
+/// The name is never taken back: another call of this step, which counted as lost, may be about to make it current. A release
+/// that is named and not current is whole all the same, and goes like any older one.
 pub(crate) async fn in_order(
     world: &impl World,
     build: &str,
     name: impl Future<Output = Result<()>>,
-    forget: impl Future<Output = Result<()>>,
     make_current: impl Future<Output = Result<()>>,
     make_newest_current: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     name.await?;
-    ownership::fence_or_undo(world, build, forget).await?;
+    ownership::fence(world, build).await?;
     make_current.await?;
     ownership::fence_or_undo(world, build, make_newest_current).await
-}
-
-/// Takes the release object back, unless another call of this step, which counted as lost, has made it current.
-async fn forget(aws: &Aws, build: &str) -> Result<()> {
-    if releases::current_name(aws).await?.as_deref() == Some(build) {
-        return Ok(());
-    }
-    store::delete(aws, &objects::release(build)).await
 }
 
 async fn make_newest_current(aws: &Aws) -> Result<()> {

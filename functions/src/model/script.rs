@@ -65,7 +65,6 @@ pub(super) enum Request {
     Make,
     FindSnapshot,
     NameRelease,
-    ForgetRelease,
     ReadCurrent,
     MakeCurrent,
     MakeNewestCurrent,
@@ -154,7 +153,7 @@ impl Script<'_> {
         match step {
             Step::Plan => self.plan(build, mutant).await,
             Step::Work => self.work(build, mutant).await,
-            Step::Publish => self.publish(build, mutant).await,
+            Step::Publish => self.publish(build).await,
             Step::Cleanup => cleanup::close_and_release(self, build, NOW, async |_| self.end().await).await,
         }
     }
@@ -208,22 +207,16 @@ impl Script<'_> {
     }
 
     /// As `publish::handle`.
-    async fn publish(&self, build: &str, mutant: Mutant) -> Result<Outcome> {
+    async fn publish(&self, build: &str) -> Result<Outcome> {
         ownership::fence(self, build).await?;
         if !self.is(Request::FindSnapshot).await {
             bail!("the snapshot is gone");
         }
         if !self.is(Request::ReadCurrent).await {
             let name = self.done(Request::NameRelease);
-            let forget = async {
-                if mutant == Mutant::ForgetsWhatIsCurrent || !self.is(Request::ReadCurrent).await {
-                    self.ask(Request::ForgetRelease).await;
-                }
-                Ok(())
-            };
             let make_current = self.done(Request::MakeCurrent);
             let make_newest_current = self.done(Request::MakeNewestCurrent);
-            publish::in_order(self, build, name, forget, make_current, make_newest_current).await?;
+            publish::in_order(self, build, name, make_current, make_newest_current).await?;
         }
         Ok(Outcome::Done)
     }

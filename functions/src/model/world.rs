@@ -489,7 +489,6 @@ impl Build {
             }
             Request::FindSnapshot => return Answer::Is(self.snapshot),
             Request::NameRelease => self.named = true,
-            Request::ForgetRelease => self.named = false,
             Request::End => {
                 let was = std::mem::replace(&mut self.thing, Thing::None);
                 return Answer::Is(was != Thing::None);
