@@ -44,7 +44,7 @@ doc: ## Make the documentation of our crates (target/doc), warnings as errors
 check: lint test ## What CI runs: lint, test, and a tree that is clean afterwards
 	@scripts/clean-tree
 
-chaos: setup ## Break every call, state and step of a build, run after run, and its power, and print a table: [VIBES_CHAOS_LANES=4] [VIBES_CHAOS_ONLY=text] [VIBES_POWER_CUTS=200]
+chaos: setup ## Break every call, state and step of a build, run after run, and its power, and print a table: [VIBES_CHAOS_LANES=7] [VIBES_CHAOS_ONLY=text] [VIBES_POWER_CUTS=200]
 	@scripts/chaos
 
 fuzz: setup ## Try the property tests of the compiler with ever new cases: [MINUTES=10] [PROPTEST_CASES=2000]

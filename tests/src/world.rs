@@ -1,5 +1,6 @@
 //! A world of a test's own: a twin in a temporary directory, with everything deployed, and the clients to ask it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -234,6 +235,22 @@ impl World {
         Ok(started.execution_arn)
     }
 
+    /// The ARN of a build's execution.
+    pub fn execution(&self, build: &str) -> String {
+        format!("{}:{build}", self.pipeline.replace(":stateMachine:", ":execution:"))
+    }
+
+    /// Lets the pipeline's next executions last so many seconds, as their state machine counts, and returns how many it were.
+    pub async fn limit(&self, seconds: u32) -> Result<u32> {
+        let described = self.sfn.describe_state_machine().state_machine_arn(&self.pipeline);
+        let mut definition: Value = serde_json::from_str(&described.send().await?.definition)?;
+        let before = definition["TimeoutSeconds"].as_u64().context("a time-out")?;
+        definition["TimeoutSeconds"] = seconds.into();
+        let update = self.sfn.update_state_machine().state_machine_arn(&self.pipeline);
+        update.definition(definition.to_string()).send().await?;
+        Ok(u32::try_from(before)?)
+    }
+
     /// Waits until an execution has ended, and returns it.
     pub async fn ended(
         &self,
@@ -295,6 +312,23 @@ impl World {
             .context("/vibes/release has no value")?;
         let key = contract::objects::release(&name);
         self.object(&key).await?.with_context(|| format!("there is no {key}"))
+    }
+
+    /// Ids of the snapshots that releases and the checkpoint name.
+    pub async fn named_snapshots(&self) -> Result<BTreeSet<String>> {
+        let releases = self.s3.list_objects_v2().bucket(&self.state_bucket).prefix("releases/");
+        let listed = releases.send().await?;
+        let mut keys: Vec<&str> = listed.contents().iter().filter_map(|object| object.key()).collect();
+        keys.push(contract::objects::CHECKPOINT);
+        let mut named = BTreeSet::new();
+        for key in keys {
+            // What was pruned since it was listed names nothing.
+            let object: Value = self.object(key).await?.unwrap_or_default();
+            let pairs = object["shards"].as_array().into_iter().flatten();
+            let ids = pairs.flat_map(|pair| [&pair["sources"], &pair["builds"]]);
+            named.extend(ids.filter_map(Value::as_str).map(str::to_owned));
+        }
+        Ok(named)
     }
 
     /// What shard `shard` of a build did.

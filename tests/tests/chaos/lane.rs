@@ -14,13 +14,14 @@ use tests::tree::{self, Tree};
 use tests::world::{Pace, World, eventually};
 
 use crate::matrix::Case;
+use crate::moments::Act;
 
 /// The tag file that every case changes: one track of one profile is to be encoded again.
 const CHANGED: &str = "Tiny & Co/Album 1/01-Track 1.tags.vc";
 /// What its track is called in turns.
 const TITLES: [&str; 2] = ["Heads", "Tails"];
 /// Waits of state machines are a twentieth; what counts them is twenty times as long.
-const WAIT_SCALE: f64 = 0.05;
+pub(crate) const WAIT_SCALE: f64 = 0.05;
 /// A case that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// How often the sweep may have to look before it has ended everything: it marks, looks again, ends, and starts a clean-up.
@@ -198,12 +199,19 @@ impl Lane {
     /// What is not as it should be. The lane is not to be used any more.
     pub(crate) async fn case(&mut self, case: &Case) -> Result<End> {
         self.world.spoil(&case.faults)?;
+        let usual = match case.act {
+            Some(Act::TimeOut(seconds)) => Some(self.world.limit(seconds).await?),
+            _ => None,
+        };
         let execution = self.change().await?;
         let acted = match (&case.act, &execution) {
             (Some(act), Some(execution)) => Some(act.happen(&self.world, execution).await?),
             _ => None,
         };
         self.quiet().await?;
+        if let Some(usual) = usual {
+            self.world.limit(usual).await?;
+        }
         let rules = self.world.twin("GET", "faults")?;
         let hit = rules
             .as_array()

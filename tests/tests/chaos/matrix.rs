@@ -56,8 +56,9 @@ pub(crate) fn sampled(mut cases: Vec<Case>, usual: usize) -> Vec<Case> {
     cases
 }
 
-/// Runs the cases in this lane and as many others as `VIBES_CHAOS_LANES` says (two if it does not); an error if one is red.
-pub(crate) async fn run(first: Lane, cases: Vec<Case>) -> Result<()> {
+/// Runs the cases of a matrix in this lane and as many others as `VIBES_CHAOS_LANES` says (two if it does not); an error if
+/// one is red.
+pub(crate) async fn run(matrix: &str, first: Lane, cases: Vec<Case>) -> Result<()> {
     let lanes = std::env::var("VIBES_CHAOS_LANES").map_or(Ok(2), |number| number.parse())?;
     let all = cases.len();
     let (queue, results) = (Mutex::new(VecDeque::from(cases)), Mutex::new(Vec::new()));
@@ -98,6 +99,7 @@ pub(crate) async fn run(first: Lane, cases: Vec<Case>) -> Result<()> {
     let results = results.into_inner()?;
     print!("{}", table(&results));
     let red = results.iter().filter(|(_, end)| end.is_none()).count();
+    tests::total(matrix, all, red);
     ensure!(red == 0, "{red} of {all} cases are red");
     Ok(())
 }

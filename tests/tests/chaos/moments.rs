@@ -1,17 +1,20 @@
-//! States x stops, and instances x accidents: what happens to a build from outside, at every moment that it has.
+//! States x stops, moments x time-outs, and instances x accidents: what happens to a build from outside, whenever it may.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 use tests::world::{World, eventually};
 
-use crate::lane::Lane;
+use crate::lane::{Lane, WAIT_SCALE};
 use crate::matrix::{Case, MOST_OF_ONE};
 
 /// How long a moment is made to last, so that what shall happen in it does.
 const MOMENT: f64 = 1.5;
+/// At how many moments the time of an execution is tried to be over.
+const TIMES: u32 = 24;
 /// A build that has not come to the moment by then does not come to it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What can happen to an instance: what it is called in the table, and at the twin.
@@ -29,6 +32,8 @@ pub(crate) enum Act {
     StopIn(String),
     /// The execution is stopped while the call that the fault delays is under way.
     Stop,
+    /// The execution's time is over after so many of the seconds that its state machine counts.
+    TimeOut(u32),
     /// This happens to the worker while the call that the fault delays is under way: path and body of the control API.
     Worker(&'static str, &'static str),
 }
@@ -36,13 +41,14 @@ pub(crate) enum Act {
 impl Act {
     /// Waits for the moment and acts; false if the build ended without it.
     pub(crate) async fn happen(&self, world: &World, execution: &str) -> Result<bool> {
-        let running = async || {
+        let status = async || {
             let found = world.sfn.describe_execution().execution_arn(execution).send().await?;
-            Ok::<_, anyhow::Error>(found.status.as_str() == "RUNNING")
+            Ok::<_, anyhow::Error>(found.status)
         };
         let come = eventually(PATIENCE, "the moment comes", async || {
             let come = match self {
                 Act::StopIn(state) => entered(world, execution).await?.contains(state),
+                Act::TimeOut(_) => status().await? == ExecutionStatus::TimedOut,
                 Act::Stop | Act::Worker(..) => {
                     let rules = world.twin("GET", "faults")?;
                     rules[0]["hit"] != 0
@@ -50,7 +56,7 @@ impl Act {
             };
             Ok(match come {
                 true => Some(true),
-                false if running().await? => None,
+                false if status().await? == ExecutionStatus::Running => None,
                 false => Some(false),
             })
         });
@@ -58,6 +64,7 @@ impl Act {
             return Ok(false);
         }
         match self {
+            Act::TimeOut(_) => Ok(true),
             Act::StopIn(_) | Act::Stop => {
                 // It may have ended by itself a moment ago.
                 Ok(world.sfn.stop_execution().execution_arn(execution).send().await.is_ok())
@@ -90,12 +97,24 @@ async fn entered(world: &World, execution: &str) -> Result<Vec<String>> {
 }
 
 /// The cases of a build that this lane has just run undisturbed: a stop in each of its states and at each invocation of
-/// a function, and accidents of the worker at each of its calls.
+/// a function, a time-out at moments all over it, and accidents of the worker at each of its calls.
 pub(crate) async fn cases(lane: &mut Lane) -> Result<Vec<Case>> {
     let before = lane.last_call()?;
+    let begin = Instant::now();
     let execution = lane.undisturbed().await?;
+    let lasted = begin.elapsed();
     let calls = lane.world.calls(before)?;
     let mut cases = Vec::new();
+    for nth in 1..=TIMES {
+        let after = lasted * nth / TIMES;
+        cases.push(Case {
+            row: "the execution".to_owned(),
+            column: "times out".to_owned(),
+            name: format!("the execution times out at moment {nth} of {TIMES}"),
+            faults: json!([]),
+            act: Some(Act::TimeOut((after.as_secs_f64() / WAIT_SCALE).ceil() as u32)),
+        });
+    }
     for state in entered(&lane.world, &execution).await? {
         cases.push(Case {
             row: "StopExecution".to_owned(),

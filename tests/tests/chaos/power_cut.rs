@@ -71,6 +71,8 @@ fn a_build_that_lost_its_power_is_resumed_to_the_same_release() -> Result<()> {
     let seconds = began.elapsed().as_secs_f64() / all.len().max(1) as f64;
     println!("{}; {seconds:.1} s each", summary(&all, builds));
     let problems = all.iter().map(|cut| cut.problems.len()).sum::<usize>();
+    let red = all.iter().filter(|cut| !cut.problems.is_empty()).count();
+    tests::total("power cuts", all.len(), red);
     if problems > 0 {
         bail!("{problems} problems, printed above; kept: {}", trial.keep()?.display());
     }

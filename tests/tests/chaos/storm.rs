@@ -102,6 +102,7 @@ impl Storm {
             self.seed,
             world.idle().await?.seq
         );
+        tests::total("events of a storm of triggers", sent, 0);
         self.drain(&queue, &track, &mut held).await
     }
 

@@ -34,7 +34,11 @@ async fn every_way_through_the_machines_ends_as_it_should_in_ministack() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_state_that_fails_in_any_way_is_tried_again_or_cleaned_up_after_in_moto() -> Result<()> {
-    all_cases(matrix::cases(), Interpreter::moto).await
+    let cases = matrix::cases();
+    let runs = cases.len();
+    all_cases(cases, Interpreter::moto).await?;
+    tests::total("states x errors, in moto", runs, 0);
+    Ok(())
 }
 
 /// Runs all cases at once, but those whose calls cannot be told from others' one after another.

@@ -9,6 +9,7 @@ use tests::tree;
 use tests::world::{World, eventually};
 
 use crate::builds::{Bench, estimate, pulled_into, report_of_release};
+use crate::layers::stop;
 
 /// Tracks of the collection; each is encoded once for each of two profiles.
 const TRACKS: u32 = 24;
@@ -140,12 +141,8 @@ async fn the_report_tells_of_the_interruption(world: &World, build: &str, how: &
         first.instance_type
     );
     assert!(text.contains(&expected), "expected: {expected}\n{text}");
-    let machine = world.pipeline.replace(":stateMachine:", ":execution:");
-    let execution = world
-        .sfn
-        .describe_execution()
-        .execution_arn(format!("{machine}:{build}"));
-    let output = execution.send().await?.output.context("no output")?;
+    let ended = world.ended(&world.execution(&build)).await?;
+    let output = ended.output.context("no output")?;
     assert!(output.contains("1 of 2 attempts were interrupted"), "{output}");
     Ok(())
 }
@@ -155,13 +152,7 @@ async fn a_stopped_execution_is_cleaned_up_and_the_next_build_continues() -> Res
     let Begun {
         bench, world, build, ..
     } = begun(&[]).await?;
-    let machine = world.pipeline.replace(":stateMachine:", ":execution:");
-    world
-        .sfn
-        .stop_execution()
-        .execution_arn(format!("{machine}:{build}"))
-        .send()
-        .await?;
+    stop(&world, &build).await?;
     eventually(
         Duration::from_secs(120),
         "the cleanup machine frees control",

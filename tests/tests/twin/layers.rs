@@ -27,8 +27,7 @@ pub(crate) fn break_cleanup(world: &World) -> Result<()> {
 }
 
 pub(crate) async fn stop(world: &World, build: &str) -> Result<()> {
-    let machine = world.pipeline.replace(":stateMachine:", ":execution:");
-    let stop = world.sfn.stop_execution().execution_arn(format!("{machine}:{build}"));
+    let stop = world.sfn.stop_execution().execution_arn(world.execution(build));
     stop.send().await.map(drop).context("stopping the execution")
 }
 

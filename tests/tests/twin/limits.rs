@@ -36,6 +36,25 @@ async fn is_refused(world: &World, execution: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_execution_whose_time_is_over_ends_and_leaves_nothing() -> Result<()> {
+    let bench = Bench::new()?;
+    slow_collection(&bench)?;
+    let world = World::start(&bench.profiles, 1).await?;
+    let usual = world.limit(60).await?;
+    world.vibes(&["upload", bench.sources.to_str().context("UTF-8")?])?;
+    let build = world.building().await?;
+    let ended = world.ended(&world.execution(&build)).await?;
+    assert_eq!(ended.status.as_str(), "TIMED_OUT", "{ended:?}");
+    world.idle().await?;
+    nothing_is_left(&world)?;
+
+    world.limit(usual).await?;
+    let next = world.start_build(json!({"serve": false})).await?;
+    assert_eq!(world.ended(&next).await?.status.as_str(), "SUCCEEDED");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_instance_hours_is_reset_by_no_attempt_restart_or_night_but_by_a_release() -> Result<()> {
     let bench = Bench::new()?;
     slow_collection(&bench)?;
@@ -45,9 +64,8 @@ async fn a_limit_of_instance_hours_is_reset_by_no_attempt_restart_or_night_but_b
     let build = world.building().await?;
     let status = world.encoded(&build, BEFORE).await?;
     world.twin("POST", &format!("instances/{}/vanish", status.instance))?;
-    let execution = world.pipeline.replace(":stateMachine:", ":execution:") + ":" + &build;
     // Another attempt might use an hour more.
-    is_refused(&world, &execution).await?;
+    is_refused(&world, &world.execution(&build)).await?;
     let before = world.calls(0)?.len() as u64;
     for _ in 0..2 {
         let again = world.start_build(json!({})).await?;

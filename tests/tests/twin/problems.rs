@@ -67,8 +67,7 @@ async fn broken_files_fail_alone_and_are_reported_with_reason_and_remedy() -> Re
         }
         ensure!(said.contains(source), "{source} is not in {said}");
     }
-    let execution = world.pipeline.replace(":stateMachine:", ":execution:") + ":" + &release.release;
-    let ended = world.ended(&execution).await?;
+    let ended = world.ended(&world.execution(&release.release)).await?;
     let output: Value = serde_json::from_str(ended.output().context("it has an output")?)?;
     let summary = output["publish"]["summary"].as_str().context("a summary")?;
     ensure!(summary.starts_with("16 built, 0 removed, 10 failed, "), "{summary}");

@@ -93,17 +93,7 @@ async fn snapshots(world: &World) -> Result<[BTreeSet<String>; 2]> {
         "Snapshots[].SnapshotId",
     ];
     let there = world.aws(&[&["ec2", "describe-snapshots", "--output", "json"], &ours[..]].concat())?;
-    let kept = ["s3", "ls", "--recursive", &format!("s3://{}/", world.state_bucket)];
-    let keys = world.aws(&kept)?;
-    let keys = keys.lines().filter_map(|line| line.split_whitespace().last());
-    let mut named = BTreeSet::new();
-    for key in keys.filter(|key| key.starts_with("releases/") || *key == "checkpoint.json") {
-        let object: Value = world.object(key).await?.context("it was listed")?;
-        let pairs = object["shards"].as_array().into_iter().flatten();
-        let ids = pairs.flat_map(|pair| [&pair["sources"], &pair["builds"]]);
-        named.extend(ids.filter_map(Value::as_str).map(str::to_owned));
-    }
-    Ok([serde_json::from_str(&there)?, named])
+    Ok([serde_json::from_str(&there)?, world.named_snapshots().await?])
 }
 
 #[tokio::test(flavor = "multi_thread")]

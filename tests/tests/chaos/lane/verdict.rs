@@ -8,7 +8,6 @@ use contract::fault::Name;
 use contract::objects;
 use contract::release::Release;
 use contract::serve::ServerStatus;
-use serde_json::Value;
 use tests::tree::{self, Tree};
 
 use super::{Lane, TITLES};
@@ -69,7 +68,7 @@ impl Lane {
         };
         let mut left = ids("instances", false)?;
         left.extend(ids("volumes", false)?);
-        let named = self.named_snapshots().await?;
+        let named = self.world.named_snapshots().await?;
         left.extend(ids("snapshots", false)?.symmetric_difference(&named).cloned());
         let (servers, mounted) = (ids("instances", true)?, ids("volumes", true)?);
         let wished = usize::from(self.serves);
@@ -87,34 +86,6 @@ impl Lane {
             }
         }
         Ok(left)
-    }
-
-    async fn named_snapshots(&self) -> Result<BTreeSet<String>> {
-        let bucket = &self.world.state_bucket;
-        let listed = self
-            .world
-            .s3
-            .list_objects_v2()
-            .bucket(bucket)
-            .prefix("releases/")
-            .send()
-            .await?;
-        let mut keys: Vec<String> = listed
-            .contents()
-            .iter()
-            .filter_map(|object| object.key.clone())
-            .collect();
-        keys.push(objects::CHECKPOINT.to_owned());
-        let mut named = BTreeSet::new();
-        for key in keys {
-            let Some(object) = self.world.object::<Value>(&key).await? else {
-                continue;
-            };
-            let text = object.to_string();
-            let snapshots = text.split('"').filter(|piece| piece.starts_with("snap-"));
-            named.extend(snapshots.map(str::to_owned));
-        }
-        Ok(named)
     }
 
     /// The outputs in a release's snapshot.
