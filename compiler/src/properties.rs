@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use proptest::collection::{btree_set, vec};
@@ -19,6 +19,11 @@ use crate::resolve::Folder;
 use crate::rules::{LONGEST_COMMAND, NAME_PREFIX, PROGRAM, Settings, of_folder};
 use crate::source;
 
+#[path = "../tests/support/hostile_names.rs"]
+mod hostile_names;
+
+use hostile_names::PARTS;
+
 /// So many cases if the environment does not say another number. Nothing is written beside the sources; a finding is
 /// printed in full.
 fn config(cases: u32) -> ProptestConfig {
@@ -29,102 +34,9 @@ fn config(cases: u32) -> ProptestConfig {
     }
 }
 
-/// Parts of names that mean something to somebody.
-const PARTS: &[&str] = &[
-    " ",
-    ".",
-    "..",
-    "-",
-    "a",
-    "A",
-    "x",
-    "1",
-    "=",
-    "=3D",
-    "%",
-    "%f",
-    "%%",
-    "$",
-    "$(x)",
-    "${y}",
-    "@",
-    "@(z)",
-    "&(w)",
-    "|",
-    "|>",
-    "<",
-    ">",
-    "^",
-    "!",
-    "#",
-    "{",
-    "}",
-    "[",
-    "]",
-    "*",
-    "?",
-    "\"",
-    "'",
-    "`",
-    "\\",
-    ":",
-    ";",
-    ",",
-    "\n",
-    "\r",
-    "\t",
-    "\u{1}",
-    "\u{7f}",
-    "\u{85}",
-    "\u{feff}",
-    "\u{ffff}",
-    "CON",
-    "con",
-    "Com1",
-    "LPT\u{b9}",
-    "NUL ",
-    "e\u{301}",
-    "\u{e9}",
-    "\u{c9}",
-    "\u{df}",
-    "ss",
-    "\u{130}",
-    "\u{131}",
-    "\u{3c2}",
-    "\u{3a3}",
-    "\u{345}",
-    "\u{212a}",
-    "\u{ff0e}",
-    "\u{2420}",
-    "\u{ff1f}",
-    " ~ca978112",
-    "\u{9577}",
-    "\u{1f3b5}",
-    ".stamp",
-    "_",
-    "job=1",
-    "source",
-    "Tupfile",
-    ".git",
-];
-
 /// Any name that a file system can hold.
 fn name() -> impl Strategy<Value = OsString> {
-    let part = prop_oneof![
-        6 => select(PARTS).prop_map(|part| part.as_bytes().to_vec()),
-        2 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
-        1 => any::<u8>().prop_map(|byte| vec![byte]),
-        1 => (select(PARTS), 50..130_usize).prop_map(|(part, times)| part.repeat(times).into_bytes()),
-    ];
-    vec(part, 1..6).prop_map(|parts| {
-        let mut bytes = parts.concat();
-        bytes.retain(|byte| !matches!(byte, 0 | b'/'));
-        bytes.truncate(255);
-        if matches!(bytes.as_slice(), b"" | b"." | b"..") {
-            bytes = b"x".to_vec();
-        }
-        OsString::from_vec(bytes)
-    })
+    hostile_names::name(255)
 }
 
 fn folder() -> impl Strategy<Value = PathBuf> {

@@ -1,11 +1,12 @@
 //! Hostile collections, made at random, and the real tup: every track is built, or fails alone.
 
+#[path = "support/hostile_names.rs"]
+mod hostile_names;
 mod support;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
@@ -14,81 +15,9 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use support::{World, tone};
 
-/// Parts of names that mean something to tup, a shell, a file system or us.
-const PARTS: &[&str] = &[
-    " ",
-    ".",
-    "-",
-    "a",
-    "A",
-    "1",
-    "=",
-    "%",
-    "%f",
-    "$",
-    "$(x)",
-    "@(z)",
-    "&(w)",
-    "|",
-    "|>",
-    "<",
-    ">",
-    "^",
-    "!",
-    "#",
-    "{b}",
-    "[c]",
-    "*",
-    "?",
-    "\"",
-    "'",
-    "`",
-    "\\",
-    ":",
-    "\n",
-    "\r",
-    "\t",
-    "\u{7f}",
-    "CON",
-    "e\u{301}",
-    "\u{e9}",
-    "\u{df}",
-    "\u{9577}",
-    ".flac",
-    ".wav",
-    ".stamp",
-    ".vibes-stamp",
-    ".tags.vc",
-    ".ccache",
-    "Tupfile",
-    "tup.config",
-    ".git",
-    ".tup",
-    "..",
-    "build-home",
-    "collection",
-    "apart",
-    "@tupjob-1",
-    "out",
-];
-
 /// A name that a file system can hold, with room for an extension.
 fn name() -> impl Strategy<Value = OsString> {
-    let part = prop_oneof![
-        8 => select(PARTS).prop_map(|part| part.as_bytes().to_vec()),
-        1 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
-        1 => any::<u8>().prop_map(|byte| vec![byte]),
-        1 => (select(PARTS), 20..100_usize).prop_map(|(part, times)| part.repeat(times).into_bytes()),
-    ];
-    vec(part, 1..4).prop_map(|parts| {
-        let mut bytes = parts.concat();
-        bytes.retain(|byte| !matches!(byte, 0 | b'/'));
-        bytes.truncate(240);
-        if matches!(bytes.as_slice(), b"" | b"." | b"..") {
-            bytes = b"x".to_vec();
-        }
-        OsString::from_vec(bytes)
-    })
+    hostile_names::name(240)
 }
 
 /// A file: where, of what name, and what kind of file.
