@@ -94,7 +94,7 @@ source "amazon-ebs" "vibes" {
     "vibes:stack"        = var.stack
     "vibes:role"         = var.role
     "vibes:version"      = var.version
-    "vibes:build"        = local.built
+    "vibes:made"         = local.built
     "vibes:source-image" = "{{ .SourceAMI }}"
   }
   # What exists only while the image is made.

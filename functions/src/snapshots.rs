@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use anyhow::{Context, Result, bail};
 use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
 use contract::fault::Name;
+use contract::tags;
 
 use crate::fault::{Refusal, named, not_ready, unless_absent};
 use crate::tagging::{self, Tags, held};
 use crate::{Aws, ownership, releases};
 
-/// Snapshots with these tags, earliest first.
+/// Snapshots with these tags that builds have made, earliest first. An image's snapshot has the image's tags, but no kind.
 pub(crate) async fn find(aws: &Aws, tags: &Tags) -> Result<Vec<Snapshot>> {
     let request = aws
         .ec2
@@ -19,6 +20,7 @@ pub(crate) async fn find(aws: &Aws, tags: &Tags) -> Result<Vec<Snapshot>> {
         .set_filters(tags.filters());
     let found = request.into_paginator().items().send().try_collect().await;
     let mut found: Vec<Snapshot> = found.map_err(Refusal::from).context("looking for snapshots")?;
+    found.retain(|snapshot| tag(snapshot, tags::KIND).is_some());
     let started = |snapshot: &Snapshot| snapshot.start_time().map_or(0, aws_smithy_types::DateTime::secs);
     found.sort_by_key(|snapshot| (started(snapshot), id(snapshot).to_owned()));
     Ok(found)

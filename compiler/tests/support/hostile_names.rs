@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// Parts of names that mean something to tup, a shell, a file system or us.
-pub const PARTS: &[&str] = &[
+pub(crate) const PARTS: &[&str] = &[
     " ",
     ".",
     "..",
@@ -101,7 +101,7 @@ pub const PARTS: &[&str] = &[
 ];
 
 /// Any name that a file system can hold, of so many bytes at most.
-pub fn name(longest: usize) -> impl Strategy<Value = OsString> {
+pub(crate) fn name(longest: usize) -> impl Strategy<Value = OsString> {
     let part = prop_oneof![
         6 => select(PARTS).prop_map(|part| part.as_bytes().to_vec()),
         2 => any::<char>().prop_map(|c| c.to_string().into_bytes()),

@@ -184,16 +184,35 @@ fn foreign(world: &World, tags: &str) -> Result<[String; 2]> {
     Ok([volume, snapshot])
 }
 
+/// Makes an image as packer does, with a tag that looks like a build's, and gives its snapshot.
+fn image(world: &World) -> Result<String> {
+    let tags =
+        "{Key=vibes:stack,Value=vibes},{Key=vibes:role,Value=worker},{Key=vibes:build,Value=2026-11-01T00:00:00Z}";
+    let [volume, snapshot] = foreign(world, tags)?;
+    world.aws(&["ec2", "delete-volume", "--volume-id", &volume])?;
+    let device = format!("DeviceName=/dev/xvda,Ebs={{SnapshotId={snapshot}}}");
+    world.aws(&[
+        "ec2",
+        "register-image",
+        "--name",
+        "worker",
+        "--block-device-mappings",
+        &device,
+    ])?;
+    Ok(snapshot)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sweep_touches_neither_a_running_build_nor_what_is_not_ours() -> Result<()> {
     let begun = begun(&RULES).await?;
     let world = &begun.world;
-    let foreign = [
+    let mut foreign = [
         foreign(world, "{Key=Name,Value=somebody}")?,
         foreign(world, "{Key=vibes:stack,Value=another},{Key=vibes:build,Value=b-00000}")?,
         foreign(world, "{Key=vibes:build,Value=b-00000}")?,
     ]
     .concat();
+    foreign.push(image(world)?);
     let nothing = |swept: &Value| swept["marked"] == json!([]) && swept["ended"] == json!([]);
     for days in [1, 2, 3] {
         let swept = world.sweep(24 * days)?;
