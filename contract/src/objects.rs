@@ -17,11 +17,6 @@ pub const SERVE_CERTIFICATES: &str = "serve/certificates";
 /// What the server serves ([`crate::serve::ServerStatus`]).
 pub const SERVE_STATUS: &str = "serve/status.json";
 
-/// Everything that belongs to a build.
-pub fn build(build: &str) -> String {
-    format!("builds/{build}/")
-}
-
 /// The plan ([`crate::plan::Plan`]).
 pub fn plan(build: &str) -> String {
     format!("builds/{build}/plan.json")

@@ -39,7 +39,7 @@ pub struct Failure {
 }
 
 /// An object that did not become a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// Its key.
@@ -62,10 +62,14 @@ impl Report {
             whole.built.extend(shard.built);
             whole.removed.extend(shard.removed);
             whole.failed.extend(shard.failed);
-            add_new(&mut whole.refused, shard.refused);
-            add_new(&mut whole.warnings, shard.warnings);
+            whole.refused.extend(shard.refused);
+            whole.warnings.extend(shard.warnings);
             whole.complete &= shard.complete;
         }
+        whole.refused.sort();
+        whole.refused.dedup();
+        whole.warnings.sort();
+        whole.warnings.dedup();
         whole
     }
 
@@ -128,14 +132,6 @@ impl std::fmt::Display for Failure {
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.key, self.reason)
-    }
-}
-
-fn add_new<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
-    for item in more {
-        if !list.contains(&item) {
-            list.push(item);
-        }
     }
 }
 

@@ -171,6 +171,7 @@ fn meaning(code: &str, status: u16) -> Meaning {
         | "ConcurrentSnapshotLimitExceeded"
         | "PendingSnapshotLimitExceeded"
         | "RequestTimeout"
+        | "TooManyUpdates"
         | "PriorRequestNotComplete" => Meaning::Unclear,
         _ if status == 429 || status >= 500 => Meaning::Unclear,
         _ if status == 412 => Meaning::Conflict,

@@ -19,16 +19,17 @@ pub async fn handle(aws: &Aws, input: LaunchWorkerInput) -> Result<LaunchWorkerO
     ownership::fence(aws, build).await?;
     let plan: Plan = store::read(aws, &objects::plan(build)).await?;
     let tags = Tags::shard(aws, build, *shard).with(tags::ATTEMPT, &attempt.to_string());
-    let found = instances::find(aws, &tags).await?;
+    let mut found = instances::find(aws, &tags).await?;
     // A launched one that is over already is the attempt's too: its poll says so.
-    let found = found
-        .iter()
-        .find(|instance| instances::alive(instance))
-        .or(found.first());
-    let instance = match found {
-        Some(instance) => instance.clone(),
-        None => launched(aws, &input, &plan, tags).await?,
+    let chosen = found.iter().position(instances::alive).unwrap_or(0);
+    let instance = match found.is_empty() {
+        false => found.remove(chosen),
+        true => launched(aws, &input, &plan, tags).await?,
     };
+    // A launch whose answer was lost, and that went on from another rung, has made two.
+    for other in found.iter().filter(|other| instances::alive(other)) {
+        instances::terminate(aws, other).await?;
+    }
     let output = output(&instance);
     let launch = Launched {
         instance: output.instance.clone(),
@@ -87,5 +88,59 @@ fn output(instance: &Instance) -> LaunchWorkerOutput {
             .instance_type()
             .map_or_else(String::new, |name| name.as_str().to_owned()),
         market: instances::market(instance),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::Client;
+    use aws_sdk_ec2::operation::describe_instances::DescribeInstancesOutput;
+    use aws_sdk_ec2::operation::terminate_instances::TerminateInstancesOutput;
+    use aws_sdk_ec2::types::{InstanceState, InstanceStateName, Reservation};
+    use aws_sdk_s3::operation::get_object::GetObjectOutput;
+    use aws_sdk_s3::operation::put_object::PutObjectOutput;
+    use aws_smithy_mocks::mock;
+    use aws_smithy_types::DateTime;
+    use contract::control::Control;
+
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test]
+    async fn of_two_instances_of_an_attempt_the_earliest_stays() {
+        let instance = |id: &str, launched| {
+            let state = InstanceState::builder().name(InstanceStateName::Running).build();
+            let instance = Instance::builder().instance_id(id).state(state);
+            instance.launch_time(DateTime::from_secs(launched)).build()
+        };
+        let found = mock!(Client::describe_instances).then_output(move || {
+            let both = Reservation::builder()
+                .instances(instance("i-late", 20))
+                .instances(instance("i-early", 10))
+                .build();
+            DescribeInstancesOutput::builder().reservations(both).build()
+        });
+        let end = mock!(Client::terminate_instances)
+            .match_requests(|request| request.instance_ids() == ["i-late"])
+            .then_output(|| TerminateInstancesOutput::builder().build());
+        let plan = testing::plan(1, &[Kind::Sources, Kind::Builds]);
+        let control = Control {
+            owner: Some(plan.build.clone()),
+            ..Control::default()
+        };
+        let input = LaunchWorkerInput {
+            build: plan.build.clone(),
+            shard: 0,
+            attempt: 1,
+        };
+        let object = |bytes: Vec<u8>| GetObjectOutput::builder().e_tag("\"1\"").body(bytes.into()).build();
+        let control = serde_json::to_vec(&control).unwrap();
+        let control = mock!(aws_sdk_s3::Client::get_object).then_output(move || object(control.clone()));
+        let planned = serde_json::to_vec(&plan).unwrap();
+        let planned = mock!(aws_sdk_s3::Client::get_object).then_output(move || object(planned.clone()));
+        let told = mock!(aws_sdk_s3::Client::put_object).then_output(|| PutObjectOutput::builder().build());
+        let aws = testing::aws(&[&found, &end], &[&control, &planned, &told]);
+        assert_eq!(handle(&aws, input).await.unwrap().instance, "i-early");
+        assert_eq!((end.num_calls(), told.num_calls()), (1, 1));
     }
 }

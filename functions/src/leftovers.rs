@@ -1,6 +1,6 @@
 //! Things of builds that are over and that nothing names: marked at one sweep, ended at a later one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use aws_sdk_ec2::types::{Instance, Snapshot, Tag, Volume};
@@ -35,6 +35,9 @@ enum Fate {
 }
 
 /// Looks at everything that carries a build's name. Serving sees to its own things.
+///
+/// # Errors
+/// The first of those that it had; it has looked at all the rest.
 pub(crate) async fn sweep(aws: &Aws, now: &str, output: &mut SweepOutput) -> Result<()> {
     let moment = times::seconds(now)?;
     let mut builds = Builds {
@@ -42,33 +45,32 @@ pub(crate) async fn sweep(aws: &Aws, now: &str, output: &mut SweepOutput) -> Res
         found: HashMap::new(),
     };
     let named = releases::needed_snapshots(aws).await?;
+    let mut whole = Ok(());
     for thing in things(aws).await? {
         let Some(build) = thing.tag(tags::BUILD) else { continue };
-        let is_needed = named.contains(thing.id()) || builds.need(aws, build, &thing, moment).await?;
-        let marked = thing.tag(tags::MARKED).map(times::seconds).transpose()?;
-        let fate = fate(
-            is_needed || held(thing.tags()),
-            thing.made(),
-            marked,
-            moment,
-            aws.settings.grace_seconds,
-        );
-        let id = thing.id().to_owned();
-        match fate {
-            Fate::Leave => {}
-            Fate::Mark => {
-                mark(aws, &id, now).await?;
-                output.marked.push(id);
-            }
-            Fate::Unmark => unmark(aws, &id).await?,
-            Fate::End => {
-                if thing.end(aws).await? {
-                    output.ended.push(id);
+        let swept = async {
+            let is_needed = named.contains(thing.id()) || builds.need(aws, build, &thing, moment).await?;
+            let marked = thing.tag(tags::MARKED).map(times::seconds).transpose()?;
+            let is_needed = is_needed || held(thing.tags());
+            let id = thing.id().to_owned();
+            match fate(is_needed, thing.made(), marked, moment, aws.settings.grace_seconds) {
+                Fate::Leave => {}
+                Fate::Mark => {
+                    mark(aws, &id, now).await?;
+                    output.marked.push(id);
+                }
+                Fate::Unmark => unmark(aws, &id).await?,
+                Fate::End => {
+                    if thing.end(aws).await? {
+                        output.ended.push(id);
+                    }
                 }
             }
-        }
+            Ok(())
+        };
+        whole = whole.and(swept.await);
     }
-    Ok(())
+    whole
 }
 
 /// Two looks, some time apart, must agree before anything ends.
@@ -177,9 +179,7 @@ impl Thing {
             Thing::Instance(instance) => instances::terminate(aws, instance).await?,
             Thing::Volume(volume) if !volumes::deletable(volume) => return Ok(false),
             Thing::Volume(volume) => volumes::delete(aws, volume).await?,
-            Thing::Snapshot(snapshot) => {
-                snapshots::delete_unneeded(aws, std::slice::from_ref(snapshot), &HashSet::new()).await?;
-            }
+            Thing::Snapshot(snapshot) => snapshots::delete(aws, snapshot).await?,
         }
         Ok(true)
     }

@@ -35,6 +35,8 @@ pub async fn handle(aws: &Aws, input: PollBuildInput) -> Result<PollBuildOutput,
         None => None,
     };
     let status: Option<Status> = store::find(aws, &objects::status(&input.build, input.shard, input.attempt)).await?;
+    // A launch whose answer was lost may have made a second instance: what that one says does not count.
+    let status = status.filter(|status| status.instance == input.instance);
     let mut output = judge(&plan.polls, &input, machine, status, overdue);
     if output.state == AttemptState::Lost
         && let Some(failure) = &mut output.failure

@@ -38,7 +38,9 @@ pub(crate) fn budget(settings: &Settings, shards: u32) -> Result<Polls> {
             )
         ));
     }
-    let seconds = attempts * u64::from(settings.max_run_minutes) * 60;
+    // Nor do all attempts together run longer than the limit of hours lets them.
+    let longest = attempts * u64::from(settings.max_run_minutes) * 60;
+    let seconds = longest.min(3600 * u64::from(settings.max_instance_hours));
     let max_seconds = u32::try_from(seconds.div_ceil(polls))?.max(settings.poll_max_seconds);
     Ok(Polls {
         first_seconds: settings.poll_first_seconds.clamp(1, max_seconds),
@@ -74,6 +76,7 @@ mod tests {
             poll_max_seconds: 60,
             silent_seconds: 120,
             boot_seconds: 600,
+            max_instance_hours: 100,
             ..Settings::read(variable).unwrap()
         }
     }
@@ -93,7 +96,8 @@ mod tests {
             let settings = settings(720, 4);
             let polls = budget(&settings, shards).unwrap();
             let all = u64::from(shards * settings.max_attempts);
-            let asked = all * u64::from(settings.max_run_minutes) * 60 / u64::from(polls.max_seconds);
+            let seconds = (all * u64::from(settings.max_run_minutes) * 60).min(100 * 3600);
+            let asked = seconds / u64::from(polls.max_seconds);
             let events = asked * PER_POLL + all * PER_ATTEMPT + u64::from(shards) * PER_SHARD + AT_THE_END;
             assert!(events <= HISTORY, "{shards} shards: {events} events");
         }

@@ -1,6 +1,6 @@
 //! Makes what the shards built the current release.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use contract::estimate::interruptions;
 use contract::fault::Name;
 use contract::input::Only;
@@ -22,10 +22,13 @@ use crate::{Aws, estimate, ownership, prune, releases, snapshots, store, times};
 pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fault> {
     let plan: Plan = store::read(aws, &objects::plan(&input.build)).await?;
     let reports = reports(aws, &plan).await?;
+    let silent = reports.iter().position(Option::is_none);
+    let is_silent = reports.iter().all(Option::is_none);
+    let report = Report::of_shards(reports.into_iter().flatten());
     let mut output = PublishOutput {
         release: None,
         outcome: None,
-        summary: tell(aws, &plan, &reports, times::seconds(&input.now)?).await?,
+        summary: tell(aws, &plan, &report, is_silent, times::seconds(&input.now)?).await?,
         failure: input.shards.iter().find_map(|shard| shard.failure.clone()),
         serve: false,
     };
@@ -46,7 +49,10 @@ pub async fn handle(aws: &Aws, input: PublishInput) -> Result<PublishOutput, Fau
     let release = match previous {
         Some(published) if published.release == plan.build => published,
         previous => {
-            let release = release(&plan, reports, pairs, previous.as_ref(), input.now)?;
+            if let Some(silent) = silent {
+                return Err(anyhow!("shard {silent} is done but has left no report").into());
+            }
+            let release = release(&plan, report, pairs, previous.as_ref(), input.now);
             let name = store::put(aws, &key, &release);
             let make_current = releases::make_current(aws, &plan.build);
             in_order(aws, &plan.build, name, make_current, make_newest_current(aws)).await?;
@@ -99,15 +105,14 @@ async fn reports(aws: &Aws, plan: &Plan) -> Result<Vec<Option<Report>>> {
     Ok(reports)
 }
 
-/// Writes what the shards reported, and which attempts were interrupted, for people to read, and returns it in one line;
-/// none if there is nothing to tell.
-async fn tell(aws: &Aws, plan: &Plan, reports: &[Option<Report>], now: i64) -> Result<Option<String>> {
+/// Writes what the shards reported, if any has, and which attempts were interrupted, for people to read, and returns it
+/// in one line; none if there is nothing to tell.
+async fn tell(aws: &Aws, plan: &Plan, report: &Report, is_silent: bool, now: i64) -> Result<Option<String>> {
     let interruptions = interruptions(&estimate::of_attempts(aws, plan, now).await?);
-    if reports.iter().all(Option::is_none) && interruptions.is_none() {
+    if is_silent && interruptions.is_none() {
         return Ok(None);
     }
-    let whole = Report::of_shards(reports.iter().flatten().cloned());
-    let (mut text, mut summary) = (whole.text(&plan.build), whole.summary());
+    let (mut text, mut summary) = (report.text(&plan.build), report.summary());
     if let Some(interruptions) = interruptions {
         text += &format!("\nInterruptions:\n  {interruptions}\n");
         summary += &format!("; {interruptions}");
@@ -153,16 +158,12 @@ async fn check_snapshots(aws: &Aws, pairs: &[Pair]) -> Result<()> {
 
 fn release(
     plan: &Plan,
-    reports: Vec<Option<Report>>,
+    Report { complete, failed, .. }: Report,
     shards: Vec<Pair>,
     previous: Option<&Release>,
     now: String,
-) -> Result<Release> {
-    if let Some(silent) = reports.iter().position(Option::is_none) {
-        bail!("shard {silent} is done but has left no report");
-    }
-    let Report { complete, failed, .. } = Report::of_shards(reports.into_iter().flatten());
-    Ok(Release {
+) -> Release {
+    Release {
         release: plan.build.clone(),
         published: now,
         complete: complete && failed.is_empty(),
@@ -172,7 +173,7 @@ fn release(
         profiles: plan.profiles.clone(),
         shards,
         failed,
-    })
+    }
 }
 
 /// How often this fingerprint was built in a row.

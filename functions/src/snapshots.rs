@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
 use contract::fault::Name;
 use contract::tags;
 
-use crate::fault::{Refusal, named, not_ready, unless_absent};
+use crate::fault::{Fault, Refusal, named, not_ready, unless_absent};
 use crate::tagging::{self, Tags, held};
 use crate::{Aws, ownership, releases};
 
@@ -142,14 +142,20 @@ async fn delete_by_id(aws: &Aws, snapshot: &str) -> Result<()> {
 }
 
 /// Deletes those of these snapshots that are not among `needed`, and gives their ids.
+///
+/// One that AWS does not let go, for example because a person has made an image of it, must keep no build from ending:
+/// the sweep says so again and again.
 pub(crate) async fn delete_unneeded(aws: &Aws, found: &[Snapshot], needed: &HashSet<String>) -> Result<Vec<String>> {
     let mut deleted = Vec::new();
     for snapshot in found
         .iter()
         .filter(|snapshot| !needed.contains(id(snapshot)) && !held(snapshot.tags()))
     {
-        delete(aws, snapshot).await?;
-        deleted.push(id(snapshot).to_owned());
+        match delete(aws, snapshot).await.map_err(Fault::from) {
+            Ok(()) => deleted.push(id(snapshot).to_owned()),
+            Err(fault) if fault.name == Name::Bug => tracing::warn!(%fault, "a snapshot stays that nothing needs"),
+            Err(fault) => return Err(fault.into()),
+        }
     }
     Ok(deleted)
 }
@@ -157,8 +163,10 @@ pub(crate) async fn delete_unneeded(aws: &Aws, found: &[Snapshot], needed: &Hash
 #[cfg(test)]
 mod tests {
     use aws_sdk_ec2::Client;
-    use aws_sdk_ec2::operation::delete_snapshot::DeleteSnapshotOutput;
+    use aws_sdk_ec2::error::ErrorMetadata;
+    use aws_sdk_ec2::operation::delete_snapshot::{DeleteSnapshotError, DeleteSnapshotInput, DeleteSnapshotOutput};
     use aws_sdk_ec2::operation::describe_snapshots::DescribeSnapshotsOutput;
+    use aws_sdk_ec2::types::Tag;
     use aws_smithy_mocks::mock;
     use aws_smithy_types::DateTime;
 
@@ -169,6 +177,7 @@ mod tests {
         Snapshot::builder()
             .snapshot_id(id)
             .volume_id("vol-1")
+            .tags(Tag::builder().key(tags::KIND).value(tags::RELEASE).build())
             .state(SnapshotState::Completed)
             .start_time(DateTime::from_secs(started))
             .build()
@@ -191,5 +200,24 @@ mod tests {
             "snap-early"
         );
         assert_eq!(delete.num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_aws_does_not_let_go_keeps_no_other_from_going() {
+        let is = |id: &'static str| move |request: &DeleteSnapshotInput| request.snapshot_id() == Some(id);
+        let refused = || {
+            let why = ErrorMetadata::builder().code("InvalidSnapshot.InUse").build();
+            DeleteSnapshotError::generic(why)
+        };
+        let kept = mock!(Client::delete_snapshot)
+            .match_requests(is("snap-of-image"))
+            .then_error(refused);
+        let gone = mock!(Client::delete_snapshot)
+            .match_requests(is("snap-old"))
+            .then_output(|| DeleteSnapshotOutput::builder().build());
+        let aws = testing::aws(&[&kept, &gone], &[]);
+        let found = [snapshot("snap-of-image", 10), snapshot("snap-old", 20)];
+        let deleted = delete_unneeded(&aws, &found, &HashSet::new()).await.unwrap();
+        assert_eq!(deleted, ["snap-old"]);
     }
 }

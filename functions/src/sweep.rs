@@ -25,9 +25,13 @@ pub async fn handle(aws: &Aws, tick: Tick) -> Result<SweepOutput, Fault> {
     if ownership::look(aws).await?.shut {
         return Ok(output);
     }
-    output.started.extend(restart(aws, &aws.settings, &tick.time).await?);
-    leftovers::sweep(aws, &tick.time, &mut output).await?;
-    output.started.extend(serve::wake(aws, &tick.time).await?);
+    // What cannot be done keeps nothing else from being done.
+    let restarted = restart(aws, &aws.settings, &tick.time).await;
+    let swept = leftovers::sweep(aws, &tick.time, &mut output).await;
+    let woken = serve::wake(aws, &tick.time).await;
+    swept?;
+    output.started.extend(restarted?);
+    output.started.extend(woken?);
     Ok(output)
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::control::{self, Hinted};
 use crate::fault::Fault;
 use crate::ownership::World;
-use crate::{Aws, adapter, ownership};
+use crate::{Aws, adapter, ownership, times};
 
 /// Takes a batch of the queue, or any other event. What it says does not matter: the bucket's listing is the truth.
 pub async fn handle(aws: &Aws, event: Value) -> Result<TriggerOutput, Fault> {
@@ -57,7 +57,11 @@ struct Hint {
 
 impl Hint {
     fn of(event: Value) -> Result<Hint, Fault> {
-        let time = |event: &Value| event["time"].as_str().map(str::to_owned);
+        // A person may send anything, and what is kept of it is a moment.
+        let time = |event: &Value| {
+            let time = event["time"].as_str()?;
+            times::seconds(time).is_ok().then(|| time.to_owned())
+        };
         if event.get("Records").is_none() {
             return Ok(Hint {
                 from_upload: false,
@@ -103,6 +107,11 @@ mod tests {
                 time: None
             }
         );
+    }
+
+    #[test]
+    fn what_is_no_moment_is_no_time() {
+        assert_eq!(Hint::of(json!({"time": "noon"})).unwrap().time, None);
     }
 
     #[test]
