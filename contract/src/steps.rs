@@ -134,8 +134,6 @@ pub struct PollBuildInput {
     pub instance: String,
     /// Now, RFC 3339.
     pub now: String,
-    /// The last output's `count`; 0 at first.
-    pub count: u32,
     /// The last output's `sequence`; 0 at first.
     pub sequence: u64,
     /// The last output's `silentSeconds`; 0 at first.
@@ -150,8 +148,6 @@ pub struct PollBuildInput {
 pub struct PollBuildOutput {
     /// How the attempt is doing.
     pub state: AttemptState,
-    /// Number of polls so far.
-    pub count: u32,
     /// The last sequence number seen.
     pub sequence: u64,
     /// Seconds waited since it last grew.

@@ -178,7 +178,9 @@ pub(crate) async fn end_volumes(aws: &Aws, tags: &Tags, owners_plan: Option<&Pla
         );
         return Ok(());
     }
-    for volume in &ours {
+    // Who looks after one has gone must not take the other for work that is whole.
+    let (failed, whole): (Vec<&Volume>, Vec<&Volume>) = ours.iter().partition(|volume| volumes::failed(volume));
+    for volume in whole.into_iter().chain(failed) {
         volumes::delete(aws, volume).await?;
         step.removed.push(volumes::id(volume).to_owned());
     }

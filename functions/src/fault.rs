@@ -54,8 +54,19 @@ impl From<Fault> for Diagnostic {
     fn from(fault: Fault) -> Diagnostic {
         Diagnostic {
             error_type: fault.name.as_str().to_owned(),
-            error_message: format!("{:#}", fault.source),
+            error_message: shortened(fault.to_string()),
         }
+    }
+}
+
+/// The longest cause that a step ends with, in characters: an execution's state holds 256 KiB, and every shard may fail.
+const LONGEST_CAUSE: usize = 8000;
+
+/// The cause without what is too much of it.
+pub(crate) fn shortened(cause: String) -> String {
+    match cause.char_indices().nth(LONGEST_CAUSE) {
+        Some((at, _)) => format!("{} ... (cut off; the log has all of it)", &cause[..at]),
+        None => cause,
     }
 }
 
@@ -207,6 +218,16 @@ mod tests {
     fn missing_capacity_is_not_a_server_error() {
         assert_eq!(meaning("InsufficientInstanceCapacity", 500), Meaning::Capacity);
         assert_eq!(meaning("InternalError", 500), Meaning::Unclear);
+    }
+
+    #[test]
+    fn a_cause_is_not_longer_than_an_execution_can_carry_for_every_shard() {
+        assert_eq!(shortened("é".repeat(LONGEST_CAUSE)), "é".repeat(LONGEST_CAUSE));
+        let cut = shortened("é".repeat(LONGEST_CAUSE + 1));
+        assert!(
+            cut.starts_with("éé") && cut.ends_with("é ... (cut off; the log has all of it)"),
+            "{cut}"
+        );
     }
 
     #[test]

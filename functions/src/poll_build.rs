@@ -8,7 +8,7 @@ use contract::plan::{Plan, Polls};
 use contract::status::{Bytes, Final, Status, Tracks};
 use contract::steps::{AttemptState, PollBuildInput, PollBuildOutput, StepFailure};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, shortened};
 use crate::{Aws, instances, polls, store, times};
 
 /// What EC2 knows of the instance.
@@ -35,8 +35,6 @@ pub async fn handle(aws: &Aws, input: PollBuildInput) -> Result<PollBuildOutput,
         None => None,
     };
     let status: Option<Status> = store::find(aws, &objects::status(&input.build, input.shard, input.attempt)).await?;
-    // A launch whose answer was lost may have made a second instance: what that one says does not count.
-    let status = status.filter(|status| status.instance == input.instance);
     let mut output = judge(&plan.polls, &input, machine, status, overdue);
     if output.state == AttemptState::Lost
         && let Some(failure) = &mut output.failure
@@ -44,7 +42,7 @@ pub async fn handle(aws: &Aws, input: PollBuildInput) -> Result<PollBuildOutput,
         // Only for people: that it cannot be read must not decide what happens next.
         let console = instances::console(aws, &input.instance).await;
         let console = console.unwrap_or_else(|error| format!("its console cannot be read: {error:#}"));
-        failure.cause = format!("{}; {console}", failure.cause);
+        failure.cause = shortened(format!("{}; {console}", failure.cause));
     }
     Ok(output)
 }
@@ -79,6 +77,8 @@ fn judge(
     status: Option<Status>,
     overdue: Option<i64>,
 ) -> PollBuildOutput {
+    // A launch whose answer was lost may have made a second instance: what that one says does not count.
+    let status = status.filter(|status| status.instance == input.instance);
     let sequence = status.as_ref().map_or(0, |status| status.sequence).max(input.sequence);
     let silent_seconds = match sequence > input.sequence {
         true => 0,
@@ -125,7 +125,6 @@ fn judge(
         .map_or_else(|| "boot".to_owned(), |status| status.step.clone());
     PollBuildOutput {
         state,
-        count: input.count + 1,
         sequence,
         silent_seconds,
         wait_seconds: polls::next_wait(polls, input.wait_seconds),
@@ -168,7 +167,6 @@ mod tests {
             attempt: 1,
             instance: "i-1".to_owned(),
             now: "2026-11-21T03:00:00Z".to_owned(),
-            count: 3,
             sequence,
             silent_seconds,
             wait_seconds: 20,
@@ -209,7 +207,7 @@ mod tests {
             (output.state, output.sequence, output.silent_seconds),
             (AttemptState::Running, 5, 0)
         );
-        assert_eq!((output.count, output.wait_seconds), (4, 26));
+        assert_eq!(output.wait_seconds, 26);
         assert_eq!(
             output.tracks,
             Tracks {
@@ -277,6 +275,15 @@ mod tests {
         assert_eq!(output.state, AttemptState::Lost);
         assert!(output.failure.unwrap().cause.contains("62 minutes"));
         assert_eq!(says(Some(Final::Done)).state, AttemptState::Done);
+    }
+
+    #[test]
+    fn what_another_instance_says_does_not_count() {
+        let other = status(6, Some(Final::Failed), true).map(|status| Status {
+            instance: "i-2".to_owned(),
+            ..status
+        });
+        assert_eq!(state(&input(5, 0), Machine::Alive, other), AttemptState::Running);
     }
 
     #[test]
