@@ -63,14 +63,12 @@ fn contract() -> BTreeMap<&'static str, (Vec<Value>, Value)> {
         attempt,
         instance,
         now: now.clone(),
-        count: 0,
         sequence: 0,
         silent_seconds: 0,
         wait_seconds: 0,
     };
     let polled = PollBuildOutput {
         state: AttemptState::Running,
-        count: 0,
         sequence: 0,
         silent_seconds: 0,
         wait_seconds: 0,
