@@ -17,7 +17,7 @@ pub const KIND: &str = "vibes:kind";
 pub const SERVES: &str = "vibes:release";
 /// Set by a person: nothing that carries it is ever ended.
 pub const HOLD: &str = "vibes:hold";
-/// Set by the sweep on what it will end next time unless it is found to be needed: when it was marked, RFC 3339.
+/// Set by the sweep on what it will end `GraceSeconds` later unless it is found to be needed: when it was marked, RFC 3339.
 pub const MARKED: &str = "vibes:marked";
 
 /// In the place of [`STACK`] on what stays of an installation that was deleted: its name. Nothing of vibes ends it.

@@ -57,6 +57,30 @@ fn the_runbook_has_every_error_and_every_alarm() {
 }
 
 #[test]
+fn the_tables_of_tags_and_of_objects_have_each_and_no_other() {
+    let page = read("docs/design.md");
+    let table =
+        |heading: &str| -> BTreeSet<String> { rows_below(&page, heading).into_iter().map(str::to_owned).collect() };
+    let literals = |file: &str| -> BTreeSet<String> {
+        let code = read(file);
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let texts = lines.flat_map(|line| line.split('"').skip(1).step_by(2));
+        texts.map(str::to_owned).collect()
+    };
+    let mut tags = literals("contract/src/tags.rs");
+    tags.retain(|text| text.starts_with("vibes:"));
+    assert_eq!(table("Tags"), tags, "left: docs/design.md; right: contract::tags");
+    let mut objects = literals("contract/src/objects.rs");
+    // What ends in a slash is a folder.
+    objects.retain(|key| !key.ends_with('/'));
+    assert_eq!(
+        table("Objects in the state bucket"),
+        objects,
+        "left: docs/design.md; right: contract::objects"
+    );
+}
+
+#[test]
 fn every_make_command_of_the_docs_exists() {
     let makefile = read("Makefile");
     let targets: BTreeSet<&str> = makefile
