@@ -8,7 +8,7 @@ use contract::serve::Desired;
 use serde_json::json;
 
 use crate::account::Account;
-use crate::arguments::{Pull, Run};
+use crate::arguments::Run;
 use crate::cloud::Cloud;
 use crate::follow::{self, Cause, Ended};
 use crate::stacks::Places;
@@ -39,13 +39,9 @@ pub(crate) async fn run(cloud: &Cloud, account: &Account, options: &Run) -> Resu
     follow::judge(&builds)?;
 
     let patience = Duration::from_secs(options.patience);
-    pull::served(cloud, &places, patience).await?;
+    let served = pull::served(cloud, &places, patience).await?;
     watch.lap("serve");
-    let pull = Pull {
-        out: options.out.clone(),
-        patience: options.patience,
-    };
-    let served = pull::pull(cloud, &places, &pull).await?;
+    pull::mirror(&served, &options.out).await?;
     watch.lap("pull");
     summary::print_served(&served, &options.out)?;
     summary::print_times(&watch.laps);

@@ -54,9 +54,6 @@ struct Pulled {
 /// Waits until the current release is served, then makes the output directory a mirror of it.
 pub(crate) async fn pull(cloud: &Cloud, places: &Places, options: &Pull) -> Result<Served> {
     let served = served(cloud, places, Duration::from_secs(options.patience)).await?;
-    if let Some(Some(why)) = served.status.protocols.get(&Protocol::Rsync) {
-        bail!("{} is served, but not by rsync: {why}", served.release);
-    }
     mirror(&served, &options.out).await?;
     Ok(served)
 }
@@ -146,7 +143,10 @@ async fn address(cloud: &Cloud, instance: &str) -> Result<Option<String>> {
 }
 
 /// Brings every profile into a directory of its name, and removes those that are served no more.
-async fn mirror(served: &Served, out: &Path) -> Result<()> {
+pub(crate) async fn mirror(served: &Served, out: &Path) -> Result<()> {
+    if let Some(Some(why)) = served.status.protocols.get(&Protocol::Rsync) {
+        bail!("{} is served, but not by rsync: {why}", served.release);
+    }
     fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
     let note = out.join(PULLED);
     let mut pulled: Pulled = match fs::read(&note) {
