@@ -16,6 +16,9 @@ use serde_json::Value;
 
 use crate::project;
 
+/// How long a twin gets to stop: its own waits for what runs in it add up to half a minute on a quiet machine.
+const STOPS_WITHIN: Duration = Duration::from_secs(90);
+
 /// Where the project's Python programs are.
 pub fn venv() -> PathBuf {
     project::path(".venv/bin")
@@ -29,13 +32,15 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// A twin and what is deployed in it. Dropping it ends the twin and, unless the test fails, removes its directory.
+/// A twin and what is deployed in it. A test that has seen what it wanted ends with [`World::done`]; a world that is only dropped
+/// is one of a test that fails, and its directory is kept.
 pub struct World {
     dir: PathBuf,
     state: PathBuf,
     twin: Child,
-    kept: bool,
     environment: Vec<(String, String)>,
+    /// The outputs of the main stack.
+    outputs: Value,
     /// The sources bucket's name.
     pub sources_bucket: String,
     /// The state bucket's name.
@@ -119,7 +124,8 @@ impl World {
             Err(error) => {
                 twin.kill().ok();
                 bail!(
-                    "{error:#}; the twin said: {}",
+                    "{error:#}; its directory {} is kept; the twin said: {}",
+                    dir.display(),
                     std::fs::read_to_string(dir.join("twin.log"))?
                 )
             }
@@ -136,9 +142,9 @@ impl World {
             sources_bucket: String::new(),
             state_bucket: String::new(),
             pipeline: String::new(),
+            outputs: Value::Null,
             environment,
             twin,
-            kept: false,
             state: dir.join("twin"),
             dir,
         })
@@ -160,22 +166,23 @@ impl World {
 
     /// Learns where things are from the main stack, which is deployed by now.
     pub fn with_outputs(mut self) -> Result<Self> {
-        let outputs = self.outputs()?;
-        self.sources_bucket = output(&outputs, "SourcesBucket")?;
-        self.state_bucket = output(&outputs, "StateBucket")?;
-        self.pipeline = output(&outputs, "PipelineArn")?;
+        let stacks = self.aws(&["cloudformation", "describe-stacks", "--stack-name", "vibes"])?;
+        let stacks: Value = serde_json::from_str(&stacks)?;
+        self.outputs = stacks["Stacks"][0]["Outputs"].clone();
+        self.sources_bucket = self.output("SourcesBucket")?;
+        self.state_bucket = self.output("StateBucket")?;
+        self.pipeline = self.output("PipelineArn")?;
         Ok(self)
     }
 
-    /// An output of the main stack.
+    /// An output of the main stack, as it was when the world was told where things are.
     pub fn output(&self, key: &str) -> Result<String> {
-        output(&self.outputs()?, key)
-    }
-
-    fn outputs(&self) -> Result<Value> {
-        let stacks = self.aws(&["cloudformation", "describe-stacks", "--stack-name", "vibes"])?;
-        let stacks: Value = serde_json::from_str(&stacks)?;
-        Ok(stacks["Stacks"][0]["Outputs"].clone())
+        let mut outputs = self.outputs.as_array().into_iter().flatten();
+        let found = outputs.find(|output| output["OutputKey"] == key);
+        let value = found.and_then(|output| output["OutputValue"].as_str());
+        Ok(value
+            .with_context(|| format!("the stack has no output {key}"))?
+            .to_owned())
     }
 
     /// The world's own directory.
@@ -421,9 +428,10 @@ impl World {
         &found.expect("checked when the twin started").1
     }
 
-    /// Keeps the world's directory when the world ends, for people to look into.
-    pub fn keep(&mut self) {
-        self.kept = true;
+    /// Ends the twin and removes the world's directory: the test is over and has not failed.
+    pub fn done(mut self) -> Result<()> {
+        self.stop()?;
+        std::fs::remove_dir_all(&self.dir).with_context(|| format!("removing {}", self.dir.display()))
     }
 
     /// Ends the twin as Ctrl-C does, waits for it, and forgets nothing.
@@ -432,12 +440,12 @@ impl World {
             self.keep_record()?;
         }
         drop(self.twin.stdin.take());
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + STOPS_WITHIN;
         while self.twin.try_wait()?.is_none() {
             if Instant::now() > end {
                 self.twin.kill()?;
                 self.twin.wait()?;
-                bail!("the twin did not end within 30 s and was killed");
+                bail!("the twin did not end within {STOPS_WITHIN:?} and was killed");
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -447,23 +455,14 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let stopped = self.stop();
-        if std::thread::panicking() || self.kept {
-            eprintln!("this test's world is kept in {}", self.dir.display());
-        } else {
-            std::fs::remove_dir_all(&self.dir).expect("remove the world's directory");
-            stopped.expect("stop the twin");
+        if !self.dir.exists() {
+            return;
         }
+        if let Err(error) = self.stop() {
+            eprintln!("{error:#}");
+        }
+        eprintln!("this test's world is kept in {}", self.dir.display());
     }
-}
-
-fn output(outputs: &Value, key: &str) -> Result<String> {
-    let outputs = outputs.as_array().into_iter().flatten();
-    let found = outputs.into_iter().find(|output| output["OutputKey"] == key);
-    let value = found.and_then(|output| output["OutputValue"].as_str());
-    Ok(value
-        .with_context(|| format!("the stack has no output {key}"))?
-        .to_owned())
 }
 
 /// The twin ends when its standard input does: also when the test is killed.

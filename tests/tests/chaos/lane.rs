@@ -93,10 +93,7 @@ impl Lane {
             counted: 0,
             dead_letters: String::new(),
         };
-        if let Err(error) = lane.prepare().await {
-            lane.world.keep();
-            return Err(error).with_context(|| format!("preparing {}", lane.world.dir().display()));
-        }
+        lane.prepare().await?;
         Ok(lane)
     }
 

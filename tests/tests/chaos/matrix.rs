@@ -78,7 +78,6 @@ pub(crate) async fn run(matrix: &str, first: Lane, cases: Vec<Case>) -> Result<(
                 // What is left of this case must not be taken for the next one's.
                 Err(error) => {
                     println!("chaos: RED {} ({seconds:.1} s): {error:#}", case.name);
-                    ready.world.keep();
                 }
                 Ok(end) => {
                     lane = Some(ready);
@@ -91,7 +90,7 @@ pub(crate) async fn run(matrix: &str, first: Lane, cases: Vec<Case>) -> Result<(
                 println!("chaos: {} of {all}", results.len());
             }
         }
-        Ok(())
+        lane.map_or(Ok(()), |lane| lane.world.done())
     };
     let others = (1..lanes).map(|_| lane(None));
     let all_lanes = std::iter::once(lane(Some(first))).chain(others);

@@ -157,7 +157,7 @@ async fn the_sweep_ends_what_nothing_needs_and_starts_what_stands_still() -> Res
         Ok((inventory["instances"] == json!([])).then_some(()))
     })
     .await?;
-    Ok(())
+    world.done()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,5 +208,5 @@ async fn a_worker_that_is_taken_away_is_followed_by_one_in_another_zone_with_its
         left, 2,
         "the release's pair, and nothing of what carried the volumes: {inventory}"
     );
-    Ok(())
+    world.done()
 }

@@ -106,5 +106,5 @@ async fn every_change_has_its_consequence_and_no_other() -> Result<()> {
         Vec::<String>::new(),
         "and nothing is encoded"
     );
-    Ok(())
+    world.done()
 }

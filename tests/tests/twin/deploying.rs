@@ -163,7 +163,7 @@ async fn without_an_image_the_remedy_is_named(bench: Bench) -> Result<()> {
     for words in ["/vibes/ami/worker", "vibes-ami-worker"] {
         assert!(cause.contains(words), "{words}: {cause}");
     }
-    Ok(())
+    world.done()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,5 +237,5 @@ async fn two_installations_share_a_network_and_one_is_deleted() -> Result<()> {
         said.contains("no bucket that stayed"),
         "what is in use is not erased: {said}"
     );
-    Ok(())
+    world.done()
 }

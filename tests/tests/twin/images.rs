@@ -5,23 +5,18 @@ use serde_json::Value;
 use tests::project;
 use tests::world::{World, eventually};
 
-/// Snapshots of a volume take a moment.
-const SOON: std::time::Duration = std::time::Duration::from_secs(20);
+/// Snapshots of a volume take a moment, on a busy machine a long one.
+const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// An image as packer leaves it: a snapshot and an image, both with their tags.
 async fn image(world: &World, volume: &str, name: &str, stack: &str, role: &str) -> Result<[String; 2]> {
-    let snapshot = world.aws(&[
-        "ec2",
-        "create-snapshot",
-        "--volume-id",
-        volume,
-        "--query",
-        "SnapshotId",
-        "--output",
-        "text",
-    ])?;
+    let tags = |kind: &str| {
+        format!("ResourceType={kind},Tags=[{{Key=vibes:stack,Value={stack}}},{{Key=vibes:role,Value={role}}}]")
+    };
+    let create = ["ec2", "create-snapshot", "--volume-id", volume];
+    let tagged = ["--tag-specifications", &tags("snapshot")];
+    let snapshot = world.aws(&[&create[..], &tagged, &["--query", "SnapshotId", "--output", "text"]].concat())?;
     let snapshot = snapshot.trim().to_owned();
-    let tags = format!("ResourceType=image,Tags=[{{Key=vibes:stack,Value={stack}}},{{Key=vibes:role,Value={role}}}]");
     let device = format!("DeviceName=/dev/xvda,Ebs={{SnapshotId={snapshot}}}");
     let register = [
         "ec2",
@@ -36,7 +31,12 @@ async fn image(world: &World, volume: &str, name: &str, stack: &str, role: &str)
     let image = world.aws(
         &[
             &register[..],
-            &["--block-device-mappings", &device, "--tag-specifications", &tags],
+            &[
+                "--block-device-mappings",
+                &device,
+                "--tag-specifications",
+                &tags("image"),
+            ],
         ]
         .concat(),
     )?;
@@ -127,5 +127,5 @@ async fn a_published_image_is_its_roles_and_only_the_newest_and_the_one_in_use_s
         parameter("/vibes/ami/server").is_err(),
         "only what was published has changed"
     );
-    Ok(())
+    world.done()
 }

@@ -85,7 +85,8 @@ async fn a_killed_instance_is_followed_by_an_attempt_that_continues() -> Result<
     );
     finished_tracks_were_not_encoded_again(&world).await?;
     the_report_tells_of_the_interruption(&world, &build, "without a last word").await?;
-    the_release_equals_an_undisturbed_one(&world, &bench).await
+    the_release_equals_an_undisturbed_one(&world, &bench).await?;
+    world.done()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +117,8 @@ async fn a_spot_notice_costs_at_most_the_tracks_in_flight() -> Result<()> {
         (ENCODES.saturating_sub(in_flight)..=ENCODES).contains(&encoded),
         "{finished} finished by the first attempt, {encoded} of {ENCODES} in all"
     );
-    the_report_tells_of_the_interruption(&world, &build, "told to stop").await
+    the_report_tells_of_the_interruption(&world, &build, "told to stop").await?;
+    world.done()
 }
 
 /// The report for people and the execution's output say which attempt was interrupted, and what it took.
@@ -141,7 +143,7 @@ async fn the_report_tells_of_the_interruption(world: &World, build: &str, how: &
         first.instance_type
     );
     assert!(text.contains(&expected), "expected: {expected}\n{text}");
-    let ended = world.ended(&world.execution(&build)).await?;
+    let ended = world.ended(&world.execution(build)).await?;
     let output = ended.output.context("no output")?;
     assert!(output.contains("1 of 2 attempts were interrupted"), "{output}");
     Ok(())
@@ -169,7 +171,8 @@ async fn a_stopped_execution_is_cleaned_up_and_the_next_build_continues() -> Res
     let next = world.start_build(json!({})).await?;
     assert_eq!(world.ended(&next).await?.status.as_str(), "SUCCEEDED");
     finished_tracks_were_not_encoded_again(&world).await?;
-    the_release_equals_an_undisturbed_one(&world, &bench).await
+    the_release_equals_an_undisturbed_one(&world, &bench).await?;
+    world.done()
 }
 
 pub(crate) async fn finished_tracks_were_not_encoded_again(world: &World) -> Result<()> {

@@ -56,5 +56,6 @@ async fn a_failed_worker_is_kept_for_its_time_and_ended_then_by_the_sweep_if_all
         Ok((clean(14)?["remaining"] == json!(0)).then_some(()))
     })
     .await?;
-    nothing_is_left(&world)
+    nothing_is_left(&world)?;
+    world.done()
 }

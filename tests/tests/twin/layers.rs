@@ -63,11 +63,12 @@ impl Begun {
     }
 
     /// Nothing is left, and the next build does not do again what was done.
-    async fn is_ended_and_continued(&self) -> Result<()> {
+    async fn ends_and_continues(self) -> Result<()> {
         self.world.idle().await?;
         nothing_is_left(&self.world)?;
         next(&self.world).await?;
-        finished_tracks_were_not_encoded_again(&self.world).await
+        finished_tracks_were_not_encoded_again(&self.world).await?;
+        self.world.done()
     }
 }
 
@@ -79,7 +80,7 @@ async fn the_pipeline_alone_ends_what_a_failing_step_leaves() -> Result<()> {
         "action": "DescribeInstances", "caller": "*/vibes-poll-build", "kind": "before",
         "code": "UnauthorizedOperation", "status": 403, "times": 1,
     }))?;
-    begun.is_ended_and_continued().await
+    begun.ends_and_continues().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +88,7 @@ async fn the_event_of_its_end_alone_ends_what_a_stopped_execution_leaves() -> Re
     let begun = begun(&["Sweeping"]).await?;
     begun.hang()?;
     stop(&begun.world, &begun.build).await?;
-    begun.is_ended_and_continued().await
+    begun.ends_and_continues().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +119,7 @@ async fn the_sweep_alone_ends_what_is_left_and_instances_even_if_clean_up_never_
         Ok(world.sweep(6)?["started"].get(0).is_some().then_some(()))
     })
     .await?;
-    begun.is_ended_and_continued().await
+    begun.ends_and_continues().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,7 +157,8 @@ async fn the_instance_alone_ends_itself_when_its_work_is_done_and_when_its_build
     // Its volumes have no owner: the sweep's two looks end them.
     assert_eq!(world.sweep(2)?["marked"].as_array().map(Vec::len), Some(2));
     assert_eq!(world.sweep(4)?["ended"].as_array().map(Vec::len), Some(2));
-    nothing_is_left(world)
+    nothing_is_left(world)?;
+    begun.world.done()
 }
 
 /// Makes a volume with these tags (`{Key=..,Value=..}`) and a snapshot of it, and gives their ids.
@@ -230,6 +232,5 @@ async fn the_sweep_touches_neither_a_running_build_nor_what_is_not_ours() -> Res
     for id in foreign {
         ensure!(inventory.contains(&id), "{id} is there: {inventory}");
     }
-    drop(begun.bench);
-    Ok(())
+    begun.world.done()
 }

@@ -46,5 +46,5 @@ async fn nothing_remains_of_a_twin_that_ends_in_the_middle_of_a_build() -> Resul
     world.stop()?;
 
     assert_eq!(traces(&name)?, BTreeSet::new());
-    Ok(())
+    world.done()
 }

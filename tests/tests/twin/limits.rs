@@ -51,7 +51,7 @@ async fn an_execution_whose_time_is_over_ends_and_leaves_nothing() -> Result<()>
     world.limit(usual).await?;
     let next = world.start_build(json!({"serve": false})).await?;
     assert_eq!(world.ended(&next).await?.status.as_str(), "SUCCEEDED");
-    Ok(())
+    world.done()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,5 +82,5 @@ async fn a_limit_of_instance_hours_is_reset_by_no_attempt_restart_or_night_but_b
     let sum: Unreleased = world.object(objects::UNRELEASED).await?.context("a sum")?;
     assert_eq!(sum.since, Some(world.release().await?.release));
     assert!(sum.builds.is_empty(), "{sum:?}");
-    Ok(())
+    world.done()
 }

@@ -43,7 +43,7 @@ async fn the_topic_tells_how_builds_end() -> Result<()> {
         report.contains("a/04-x.wav for home: "),
         "the report names the track: {report}"
     );
-    Ok(())
+    world.done()
 }
 
 /// A queue that listens to the topic.

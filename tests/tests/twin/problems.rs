@@ -76,7 +76,7 @@ async fn broken_files_fail_alone_and_are_reported_with_reason_and_remedy() -> Re
     std::fs::write(good.join("03-Track 3.wav"), b"broken")?;
     bench.run(&world)?;
     assert_eq!(bench.pulled()?, first);
-    Ok(())
+    world.done()
 }
 
 /// The file as FLAC.

@@ -87,5 +87,5 @@ async fn bad_input_is_refused_before_anything_is_created() -> Result<()> {
         "nothing was created: {calls:?}"
     );
     assert_eq!(world.idle().await?.owner, None, "control is free after every refusal");
-    Ok(())
+    world.done()
 }

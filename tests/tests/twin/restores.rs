@@ -81,7 +81,8 @@ async fn an_older_release_is_served_until_a_newer_one_is_published() -> Result<(
         let inventory = world.twin("GET", "inventory")?;
         Ok((inventory["volumes"] == json!([])).then_some(()))
     })
-    .await
+    .await?;
+    world.done()
 }
 
 /// Ids of our snapshots, and those that releases and the checkpoint name.
@@ -142,5 +143,5 @@ async fn snapshots_go_when_nothing_names_them_and_the_current_and_the_served_rel
             .iter()
             .all(|pair| pair.sources.is_some() && pair.builds.is_some())
     );
-    Ok(())
+    world.done()
 }

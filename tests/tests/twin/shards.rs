@@ -37,7 +37,7 @@ async fn two_shards_make_one_release() -> Result<()> {
 
     let again = bench.run(&world)?;
     assert!(again.contains("up to date"), "{again}");
-    Ok(())
+    world.done()
 }
 
 async fn the_estimate_is_what_was_planned_and_took_place(world: &World, build: &str, took: u64) -> Result<()> {

@@ -176,7 +176,7 @@ async fn deleting_an_installation_ends_what_runs_keeps_its_data_and_leaves_other
     let anew: Release = world.release().await?;
     assert!(anew.complete && anew.shards != release.shards);
     assert_eq!(inventory(&world, "vibes")?["retained"], retained["retained"]);
-    Ok(())
+    world.done()
 }
 
 /// Templates that are stacks of their own, and what must be said to create them.
@@ -354,7 +354,7 @@ async fn every_template_is_created_changed_in_every_parameter_and_deleted() -> R
     let left: Vec<String> = serde_json::from_str(&left)?;
     let left: Vec<_> = left.iter().filter(|stack| stack.starts_with("life-")).collect();
     assert!(left.is_empty(), "{left:?}");
-    Ok(())
+    world.done()
 }
 
 /// But those whose types no emulator has, and those that are part of another.

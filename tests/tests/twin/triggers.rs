@@ -32,7 +32,8 @@ async fn uploads_console_and_schedule_start_builds_one_at_a_time() -> Result<()>
     a_console_start_during_a_build_is_queued_and_its_wish_is_built(&world).await?;
     builds_never_overlap(&world).await?;
     an_upload_is_built_although_its_builds_name_is_taken(&world, std::fs::read(&file)?).await?;
-    the_schedule_starts_a_build(&world).await
+    the_schedule_starts_a_build(&world).await?;
+    world.done()
 }
 
 async fn a_burst_of_uploads_makes_at_most_two_builds(world: &World, track: Vec<u8>) -> Result<()> {

@@ -21,14 +21,14 @@ const TRIES: u32 = 64;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A loop device that exists while this, a mount of it or an open file of it exists.
-pub(super) struct LoopDevice {
+pub struct LoopDevice {
     file: File,
     number: u32,
 }
 
 impl LoopDevice {
     /// Puts the file on a free device.
-    pub(super) fn attach(backing: &Path) -> Result<Self> {
+    pub fn attach(backing: &Path) -> Result<Self> {
         let content = open(backing)?;
         let control = open(Path::new("/dev/loop-control"))?;
         for _ in 0..TRIES {
@@ -46,7 +46,7 @@ impl LoopDevice {
     }
 
     /// The N of `/dev/loopN`.
-    pub(super) fn number(&self) -> u32 {
+    pub fn number(&self) -> u32 {
         self.number
     }
 

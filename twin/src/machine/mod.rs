@@ -10,7 +10,7 @@ mod devices;
 mod image;
 pub mod init;
 mod instance;
-mod loops;
+pub mod loops;
 mod metadata;
 mod network;
 mod relay;

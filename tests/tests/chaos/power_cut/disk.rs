@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use twin::machine::loops::LoopDevice;
 
 /// Room of a volume, on which nothing is reserved by what is not written.
 const VOLUME_BYTES: u64 = 512 << 20;
@@ -54,26 +55,27 @@ pub(crate) struct Device {
     path: PathBuf,
     /// The device below whose page cache is the disk's cache.
     cache: Option<File>,
-    _open: Vec<File>,
+    _loops: Vec<LoopDevice>,
 }
 
 impl Device {
     /// Puts a file on a loop device; one with a cache on two, of which the lower one keeps writes in memory until it is
     /// told to flush them.
     pub(crate) fn attach(image: &Path, disk: Disk) -> Result<Device> {
-        let (lower, open) = attach(image)?;
+        let (lower, below) = attach(image)?;
         if disk == Disk::WrittenThrough {
             return Ok(Device {
                 path: lower,
                 cache: None,
-                _open: vec![open],
+                _loops: vec![below],
             });
         }
-        let (path, upper) = attach(&lower)?;
+        let (path, above) = attach(&lower)?;
+        let cache = (disk == Disk::Reordering).then(|| File::open(&lower)).transpose()?;
         Ok(Device {
             path,
-            cache: (disk == Disk::Reordering).then_some(open.try_clone()?),
-            _open: vec![upper, open],
+            cache,
+            _loops: vec![above, below],
         })
     }
 
@@ -101,12 +103,9 @@ impl Cache {
     }
 }
 
-fn attach(backing: &Path) -> Result<(PathBuf, File)> {
-    let device = PathBuf::from(run("losetup", ["--find".as_ref(), "--show".as_ref(), backing.as_os_str()])?.trim());
-    let open = OpenOptions::new().read(true).open(&device)?;
-    // Of a device that is open this only says that it goes when nobody uses it any more.
-    run("losetup", ["--detach".as_ref(), device.as_os_str()])?;
-    Ok((device, open))
+fn attach(backing: &Path) -> Result<(PathBuf, LoopDevice)> {
+    let device = LoopDevice::attach(backing)?;
+    Ok((PathBuf::from(format!("/dev/loop{}", device.number())), device))
 }
 
 /// A volume, opened and closed as the agent does.
