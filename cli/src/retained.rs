@@ -16,6 +16,8 @@ use crate::stacks;
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     buckets: Vec<String>,
+    /// Id and name.
+    images: Vec<(String, String)>,
     /// Id, GiB, name.
     snapshots: Vec<(String, i32, String)>,
     volumes: Vec<(String, i32, String)>,
@@ -27,6 +29,7 @@ impl Retained {
     pub(crate) async fn find(cloud: &Cloud) -> Result<Self> {
         let mut found = Self {
             buckets: buckets(cloud).await?,
+            images: images(cloud).await?,
             parameters: parameters(cloud).await?,
             ..Self::default()
         };
@@ -70,6 +73,11 @@ impl Retained {
         for bucket in &self.buckets {
             lines.push(format!("s3://{bucket}"));
             commands.push(format!("{} erase --stack {} {bucket}", program(), cloud.stack));
+        }
+        // Before the snapshots, of which an image's cannot be deleted while there is the image.
+        for (id, name) in &self.images {
+            lines.push(format!("{id}  {name}"));
+            commands.push(format!("aws ec2 deregister-image --region {region} --image-id {id}"));
         }
         for (id, gib, name) in &self.snapshots {
             lines.push(format!("{id}  {gib} GiB  {name}"));
@@ -135,6 +143,28 @@ pub(crate) async fn buckets(cloud: &Cloud) -> Result<Vec<String>> {
     let in_use: BTreeSet<_> = outputs.map(|output| output.value.as_str()).collect();
     names.retain(|name| ours.contains(name) && !in_use.contains(name.as_str()));
     Ok(names)
+}
+
+/// Machine images: no stack has them.
+async fn images(cloud: &Cloud) -> Result<Vec<(String, String)>> {
+    let ours = Filter::builder()
+        .name(format!("tag:{}", tags::STACK))
+        .values(&cloud.stack)
+        .build();
+    let found = cloud
+        .ec2
+        .describe_images()
+        .owners("self")
+        .filters(ours)
+        .into_paginator();
+    let found: Vec<_> = found
+        .items()
+        .send()
+        .try_collect()
+        .await
+        .context("looking for images that stay")?;
+    let told = |image: aws_sdk_ec2::types::Image| (image.image_id.unwrap_or_default(), image.name.unwrap_or_default());
+    Ok(found.into_iter().map(told).collect())
 }
 
 async fn tagged(cloud: &Cloud, bucket: &str) -> Result<bool> {

@@ -12,6 +12,7 @@ use tests::{project, sample};
 
 use crate::builds::Bench;
 use crate::deploying::package;
+use crate::layers::image;
 
 /// What makes a command one that has its turn only when the others had theirs: it changes who may pull, or deletes.
 const LATER: [&[&str]; 2] = [
@@ -296,6 +297,7 @@ async fn every_command_of_the_docs_works() -> Result<()> {
     reader.run_all(&in_turn(0)).await?;
     reader.run_all(&in_turn(1)).await?;
     reader.world.idle().await?;
+    image(&reader.world)?;
     reader.world.vibes(&["destroy", "--yes", "vibes"])?;
     reader.run_all(&in_turn(2)).await?;
 

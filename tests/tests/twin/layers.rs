@@ -187,20 +187,22 @@ fn foreign(world: &World, tags: &str) -> Result<[String; 2]> {
 }
 
 /// Makes an image as packer does, with a tag that looks like a build's, and gives its snapshot.
-fn image(world: &World) -> Result<String> {
+pub(crate) fn image(world: &World) -> Result<String> {
     let tags =
         "{Key=vibes:stack,Value=vibes},{Key=vibes:role,Value=worker},{Key=vibes:build,Value=2026-11-01T00:00:00Z}";
     let [volume, snapshot] = foreign(world, tags)?;
     world.aws(&["ec2", "delete-volume", "--volume-id", &volume])?;
     let device = format!("DeviceName=/dev/xvda,Ebs={{SnapshotId={snapshot}}}");
-    world.aws(&[
+    let register = [
         "ec2",
         "register-image",
         "--name",
         "worker",
         "--block-device-mappings",
         &device,
-    ])?;
+    ];
+    let tags = format!("ResourceType=image,Tags=[{tags}]");
+    world.aws(&[&register[..], &["--tag-specifications", &tags]].concat())?;
     Ok(snapshot)
 }
 
