@@ -22,6 +22,7 @@ mod layout;
 mod loudness;
 mod machine;
 mod made_from;
+mod mounts;
 pub mod names;
 mod ogg_flac;
 mod picture;
@@ -38,7 +39,6 @@ mod resolve;
 mod rules;
 mod sidecar;
 mod source;
-
 mod stamp;
 pub mod standalone;
 mod survey;

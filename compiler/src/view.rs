@@ -8,13 +8,14 @@ use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{getegid, geteuid};
 
 use crate::layout::Layout;
+use crate::mounts::{self, Mount};
 use crate::survey;
 
 const NONE: Option<&str> = None;
@@ -32,9 +33,10 @@ pub fn enter(sources: &Path, builds: &Path, out: Option<&Path>) -> Result<BTreeM
     own_namespace()?;
     if special.is_empty() {
         bind(sources, &collection)?;
-        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-        mount(NONE, &collection, NONE, flags, NONE)
-            .with_context(|| format!("making {} read-only", collection.display()))?;
+        for Mount { point, flags } in mounts::below(&canonical(&collection)?)? {
+            let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+            mount(NONE, &point, NONE, flags, NONE).with_context(|| format!("making {} read-only", point.display()))?;
+        }
     } else {
         mount_without(sources, &special, &collection)?;
     }
@@ -70,13 +72,30 @@ fn own_namespace() -> Result<()> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).context("making mounts private")
 }
 
+fn canonical(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).with_context(|| format!("finding where {} is", path.display()))
+}
+
+/// Shows a folder at another place, with what is mounted below it.
 fn bind(from: &Path, to: &Path) -> Result<()> {
-    mount(Some(from), to, NONE, MsFlags::MS_BIND, NONE)
+    mount(Some(from), to, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
         .with_context(|| format!("showing {} at {}", from.display(), to.display()))
 }
 
 /// Shows the sources without some paths: an overlay whose upper layer says "deleted" for each.
 fn mount_without(sources: &Path, hidden: &BTreeMap<PathBuf, &str>, collection: &Path) -> Result<()> {
+    let sources = canonical(sources)?;
+    // The folder may be a mount itself; an overlay shows that and none below it.
+    let below = mounts::below(&sources)?;
+    if let Some(Mount { point, .. }) = below.iter().find(|mount| mount.point != sources) {
+        let names: Vec<_> = hidden.keys().map(|path| path.display().to_string()).collect();
+        bail!(
+            "{} is a mount of its own, beside which names with a meaning of their own cannot be hidden: rename {}, or \
+             unmount it",
+            point.display(),
+            names.join(", ")
+        );
+    }
     // The layer is made in memory and stays reachable through its descriptor after the overlay covers it.
     mount(Some("tmpfs"), collection, Some("tmpfs"), MsFlags::empty(), NONE).context("making a layer in memory")?;
     for path in hidden.keys() {
@@ -86,7 +105,7 @@ fn mount_without(sources: &Path, hidden: &BTreeMap<PathBuf, &str>, collection: &
         mknod(&path, SFlag::S_IFCHR, Mode::empty(), makedev(0, 0)).with_context(making)?;
     }
     let layer = File::open(collection).context("opening the layer")?;
-    let sources = File::open(sources).with_context(|| format!("opening {}", sources.display()))?;
+    let sources = File::open(&sources).with_context(|| format!("opening {}", sources.display()))?;
     // By descriptor, because a path may hold the colons and commas that separate mount options.
     let options = format!(
         "lowerdir=/proc/self/fd/{}:/proc/self/fd/{}",

@@ -113,6 +113,45 @@ fn in_another_machine(world: &World, prepare: &str) -> std::process::Output {
 }
 
 #[test]
+fn music_on_a_mount_below_the_collection_is_built_and_stays_as_it_is() {
+    let world = World::new();
+    world.write("a/01.wav", tone(1));
+    world.write("b/c/empty", "");
+    let mounted = |world: &World| {
+        let (a, b) = (world.source("a"), world.source("b/c"));
+        let prepare = format!(
+            "mount -t tmpfs -o nosuid,nodev none {0}; cp {1}/01.wav {0}/",
+            b.display(),
+            a.display()
+        );
+        in_another_machine(world, &prepare)
+    };
+    let output = mounted(&world);
+    assert!(output.status.success(), "{output:?}");
+    assert!(world.output("home/b/c/01.flac").exists());
+
+    // Instead of encoding, this says how the folder is mounted.
+    let encoder = world.folder("how");
+    let script = "#!/bin/sh\ncase \"$*\" in *silence*|--version) exec flac \"$@\";; esac\n\
+        grep '/work/collection/b/c ' /proc/self/mountinfo >&2; exit 1\n";
+    std::fs::write(&encoder, script).unwrap();
+    std::fs::set_permissions(&encoder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    world.profile(
+        "home",
+        &format!("CONFIG_ENCODER=flac\nCONFIG_FLAC={}\n", encoder.display()),
+    );
+    let said = String::from_utf8(mounted(&world).stdout).unwrap();
+    assert!(said.contains("/b/c ro,nosuid,nodev"), "{said}");
+
+    world.write("a/Tupfile", "nonsense");
+    let said = String::from_utf8(mounted(&world).stderr).unwrap();
+    assert!(
+        said.contains("/b/c is a mount of its own") && said.contains("a/Tupfile"),
+        "{said}"
+    );
+}
+
+#[test]
 fn without_tup_or_fuse_a_build_says_what_to_do() {
     let world = World::new();
     world.write("01.wav", tone(1));
