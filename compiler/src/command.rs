@@ -158,10 +158,7 @@ impl Job {
         let mut flags = Vec::new();
         let mut gain = None;
         for argument in arguments {
-            let (name, value) = argument
-                .split_once('=')
-                .with_context(|| format!("{argument:?} is no argument"))?;
-            let value = decode(value)?;
+            let (name, value) = self::argument(argument)?;
             let text = || {
                 value
                     .clone()
@@ -234,6 +231,14 @@ impl Job {
             track,
         })
     }
+}
+
+/// The key and the value of a `KEY=VALUE` argument, whose value is encoded.
+pub(crate) fn argument(argument: &str) -> Result<(&str, OsString)> {
+    let (key, value) = argument
+        .split_once('=')
+        .with_context(|| format!("{argument:?} is no argument"))?;
+    Ok((key, decode(value)?))
 }
 
 #[cfg(test)]

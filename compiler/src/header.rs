@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use contract::raw::{Raw, Sample};
 
+use crate::ogg_flac::{self, COMMENTS, LAST};
 use crate::refused::Refused;
 use crate::regular;
 use crate::source::{self, Kind};
@@ -42,8 +43,11 @@ pub(crate) enum Form {
     Streamed,
     /// AIFF or AIFF-C.
     Aiff,
-    /// FLAC, in Ogg or not.
-    Flac,
+    /// FLAC.
+    Flac {
+        /// In Ogg.
+        ogg: bool,
+    },
     /// Samples and nothing else, written so.
     Raw(&'static Sample),
 }
@@ -81,11 +85,12 @@ fn of_kind(path: &Path, kind: Kind, raw: Option<Raw>) -> Result<Header> {
         Kind::Wave => wave(&mut file, length),
         Kind::Aiff => aiff(&mut file, length),
         Kind::Flac => flac(&mut file),
-        Kind::OggFlac => ogg_flac(&mut file),
+        Kind::OggFlac => flac_in_ogg(&mut file),
         Kind::Raw => return without_header(length, raw.context("nothing tells what is in it")?),
     };
     let header = match header {
         Ok(header) => header,
+        Err(Wrong::Metadata(error)) => return Err(refused(format!("its header makes no sense: {error:#}")).into()),
         Err(Wrong::Header) => return Err(refused("its header makes no sense").into()),
         Err(Wrong::Content) => return Err(source::not_what_it_says().into()),
         Err(Wrong::Truncated { announced, there }) => {
@@ -97,10 +102,10 @@ fn of_kind(path: &Path, kind: Kind, raw: Option<Raw>) -> Result<Header> {
         }
         Err(Wrong::Unreadable(error)) => return Err(error).with_context(reading),
     };
-    if header.channels == 0 || header.rate == 0 || header.coding == Coding::Integer(0) {
+    if header.channels == 0 || header.rate == 0 || matches!(header.coding, Coding::Integer(0 | 65..)) {
         return Err(refused("its header makes no sense").into());
     }
-    if header.frames == Some(0) && header.form != Form::Flac {
+    if header.frames == Some(0) && !matches!(header.form, Form::Flac { .. }) {
         return Err(refused("there is no sample in it").into());
     }
     Ok(header)
@@ -110,6 +115,8 @@ fn of_kind(path: &Path, kind: Kind, raw: Option<Raw>) -> Result<Header> {
 enum Wrong {
     /// It says nothing that could be.
     Header,
+    /// The metadata of FLAC in Ogg cannot be taken out of it.
+    Metadata(anyhow::Error),
     /// The file is something else.
     Content,
     /// The samples end too early.
@@ -296,10 +303,6 @@ fn flac(file: &mut (impl Read + Seek)) -> Result<Header, Wrong> {
     Ok(header)
 }
 
-/// The bit of a FLAC metadata block that says that it is the last one, and the type of the block with the comments.
-const LAST: u8 = 0x80;
-const COMMENTS: u8 = 4;
-
 /// The speakers in the comments of a FLAC file, if they are not those that its number of channels means.
 fn flac_speakers(file: &mut (impl Read + Seek)) -> Result<Option<u32>, Wrong> {
     const NAME: &[u8] = b"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x";
@@ -324,15 +327,18 @@ fn flac_speakers(file: &mut (impl Read + Seek)) -> Result<Option<u32>, Wrong> {
     }
 }
 
-fn ogg_flac(file: &mut (impl Read + Seek)) -> Result<Header, Wrong> {
+fn flac_in_ogg(file: &mut (impl Read + Seek)) -> Result<Header, Wrong> {
     // The first page holds nothing but the first packet: 27 bytes, and the packet's length in one.
     let page = bytes::<28>(file)?;
     let packet = bytes::<17>(file)?;
     if page[26] != 1 || &packet[..5] != b"\x7FFLAC" || &packet[9..13] != b"fLaC" {
         return Err(Wrong::Content);
     }
-    let metadata = crate::ogg_flac::metadata(file).map_err(|_| Wrong::Header)?;
-    flac(&mut Cursor::new(metadata))
+    let metadata = ogg_flac::metadata(file).map_err(Wrong::Metadata)?;
+    Ok(Header {
+        form: Form::Flac { ogg: true },
+        ..flac(&mut Cursor::new(metadata))?
+    })
 }
 
 /// What a profile says of a file that has no header.
@@ -363,7 +369,7 @@ fn stream_info(block: &[u8; 34]) -> Header {
     let bits = |from: u32, count: u32| packed >> (64 - from - count) & ((1 << count) - 1);
     let frames = bits(28, 36);
     Header {
-        form: Form::Flac,
+        form: Form::Flac { ogg: false },
         coding: Coding::Integer(bits(23, 5) as u16 + 1),
         channels: bits(20, 3) as u16 + 1,
         speakers: None,
@@ -427,6 +433,17 @@ mod tests {
         assert_eq!(read.frames, Some(bytes / 6));
         let error = header(&rf64, length - 100, Kind::Wave).unwrap_err();
         assert!(error.starts_with("it is cut off: 5368709120 bytes"), "{error}");
+    }
+
+    #[test]
+    fn samples_of_more_bits_than_there_are_make_no_sense() {
+        for bits in [0_u16, 65, u16::MAX] {
+            let mut wave = b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x44\xac\0\0\0\0\0\0\x02\0".to_vec();
+            wave.extend(bits.to_le_bytes());
+            wave.extend(b"data\x04\0\0\0\0\0\0\0");
+            let error = header(&wave, wave.len() as u64, Kind::Wave).unwrap_err();
+            assert!(error.starts_with("its header makes no sense"), "{bits}: {error}");
+        }
     }
 
     #[test]

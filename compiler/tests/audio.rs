@@ -285,6 +285,14 @@ fn sources(world: &World) -> BTreeMap<String, (Vec<u8>, u32)> {
     }
     fs::copy(world.source("flac/aiff-24.aiff"), world.source("flac/misnamed.wav")).unwrap();
     copy("bits/24.wav", "flac/misnamed.wav");
+    for (content, name) in [
+        ("flac/ogg-16.oga", "flac/ogg-as-flac.flac"),
+        ("flac/ogg-24.oga", "flac/ogg-as-wave.wav"),
+        ("flac/24.flac", "flac/flac-as-ogg.oga"),
+    ] {
+        fs::copy(world.source(content), world.source(name)).unwrap();
+        copy(content, name);
+    }
     expected
 }
 
@@ -520,7 +528,9 @@ fn a_trimmed_track_holds_exactly_the_samples_of_its_range() {
     convert(&[], "a.wav", "b.flac");
     convert(&["--ogg"], "a.wav", "c.oga");
     convert(&["--decode", "--force-aiff-format"], "b.flac", "d.aiff");
-    for source in ["a.wav", "b.flac", "c.oga", "d.aiff"] {
+    fs::copy(folder.join("b.flac"), folder.join("e.oga")).unwrap();
+    fs::copy(folder.join("c.oga"), folder.join("f.flac")).unwrap();
+    for source in ["a.wav", "b.flac", "c.oga", "d.aiff", "e.oga", "f.flac"] {
         for (trim, range) in [
             ("100000:250000", 4410..11_025),
             ("100000:", 4410..20_000),

@@ -26,7 +26,7 @@ use crate::header::Header;
 use crate::tup::PATH;
 
 /// Bytes of memory: of eight channels at 192 kHz, ffmpeg as the hungriest took 53 MiB on two processors.
-pub(super) const MEMORY: u64 = 2 << 30;
+pub(crate) const MEMORY: u64 = 2 << 30;
 /// Open files.
 const FILES: u64 = 256;
 /// What Landlock knew in Linux 6.12; an older kernel keeps what it knows of it.

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use contract::profile::{ENCODERS, Profile};
@@ -23,10 +25,10 @@ use crate::header::{Coding, Form, Header};
 use crate::refused::Refused;
 use crate::report::Versions;
 use crate::trim::Cut;
-pub(crate) use confine::missing as missing_confinement;
 use confine::{Confined, Limits};
+pub(crate) use confine::{MEMORY, missing as missing_confinement};
 pub(crate) use pipeline::listen;
-use pipeline::{Pipeline, Said, Stage};
+use pipeline::{PATIENCE, Pipeline, Said, Stage};
 
 /// What is known about an encoder program.
 struct Program {
@@ -206,6 +208,10 @@ pub(crate) fn try_flags(profile: &Profile, program: &str, user: Option<&User>) -
 /// # Errors
 /// It is not installed or says nothing.
 pub(crate) fn version(encoder: &str, program: &str, user: Option<&User>) -> Result<String> {
+    version_within(encoder, program, user, PATIENCE)
+}
+
+fn version_within(encoder: &str, program: &str, user: Option<&User>, patience: Duration) -> Result<String> {
     let argument = of(encoder)?.version;
     let confined = Confined {
         program,
@@ -215,9 +221,22 @@ pub(crate) fn version(encoder: &str, program: &str, user: Option<&User>) -> Resu
         limits: Limits::TRIAL,
     };
     let child = confined.spawn(Stdio::null(), Stdio::piped());
-    let output = child.and_then(Child::wait_with_output);
-    let output = output.map_err(|error| missing(program, &error))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut child = [child.map_err(|error| missing(program, &error))?];
+    let said = child[0].stdout.take().map(listen);
+    let wrong = child[0].stderr.take().map(listen);
+    let ended = watch::until_ended(&child, patience)?;
+    if !ended {
+        // It may have ended by itself in this very moment.
+        let _ = child[0].kill();
+    }
+    child[0].wait().with_context(|| format!("waiting for {program}"))?;
+    watch::end_what_is_left(&child)?;
+    // Heard to its end, so that it never waits for us.
+    drop(wrong.map(JoinHandle::join));
+    let text = said.and_then(|said| said.join().ok()).unwrap_or_default();
+    if !ended {
+        return Err(pipeline::hung(&[program], patience).into());
+    }
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     line.map(str::to_owned)
         .with_context(|| format!("{program} {argument} says nothing"))
@@ -257,10 +276,12 @@ impl Encode<'_> {
             return Vec::new();
         }
         let pcm = (program.takes)(self.header, self.format);
-        if self.header.form != Form::Flac {
-            return vec![ffmpeg::decoder(Some(self.source), self.header, self.cut, pcm)];
-        }
-        let mut stages = vec![flac::decoder(self.source, self.cut)];
+        let mut stages = match self.header.form {
+            Form::Flac { ogg } if ogg || !flac::is_called_ogg(self.source) => {
+                vec![flac::decoder(self.source, ogg, self.cut)]
+            }
+            _ => return vec![ffmpeg::decoder(Some(self.source), self.header, self.cut, pcm)],
+        };
         // What flac writes are whole numbers of whole bytes, and every channel.
         if pcm != Pcm::of(self.header, pcm.coding) {
             stages.push(ffmpeg::decoder(None, self.header, None, pcm));
@@ -344,6 +365,22 @@ mod tests {
         let names: Vec<_> = PROGRAMS.iter().map(|program| program.name).collect();
         let contracted: Vec<_> = ENCODERS.iter().map(|encoder| encoder.name).collect();
         assert_eq!(names, contracted);
+    }
+
+    #[test]
+    fn an_encoder_that_never_says_its_version_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("flac");
+        std::fs::write(&program, "#!/bin/sh\nsleep 71914 & sleep 71914\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let program = program.to_str().unwrap();
+        let error = version_within("flac", program, None, Duration::from_secs(1)).unwrap_err();
+        let expected = format!("{program} did nothing for 1 s, and that was the end");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        let left = std::process::Command::new("pgrep")
+            .args(["--full", "sleep 71914"])
+            .status();
+        assert!(!left.unwrap().success());
     }
 
     #[test]

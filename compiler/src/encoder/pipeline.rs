@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{missing, watch};
 use crate::refused::Refused;
 
 /// Programs that do nothing at all for so long have hung: no disk is that slow.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// One program of a pipeline.
 #[derive(Debug)]
@@ -93,7 +93,10 @@ impl Pipeline<'_> {
             .map(|((stage, status), words)| self.ending(&stage.program, status, words))
             .collect();
         let failure = match ended {
-            false => Some(hung(&self.stages, patience)),
+            false => {
+                let programs: Vec<_> = self.stages.iter().map(|stage| stage.program.as_str()).collect();
+                Some(hung(&programs, patience))
+            }
             // Who reads from a program that was ended fails too; the limit is the reason.
             true => match failed.iter().find(|(_, of_limit)| *of_limit) {
                 Some((limit, _)) => Some(limit.clone()),
@@ -180,8 +183,8 @@ impl Pipeline<'_> {
 /// What to do about a program that does not like what it reads.
 const SOURCE_REMEDY: &str = "see whether the source plays; if it does, report this";
 
-fn hung(stages: &[Stage], patience: Duration) -> Refused {
-    let programs: Vec<_> = stages.iter().map(|stage| stage.program.as_str()).collect();
+/// The failure of programs that had to be ended.
+pub(super) fn hung(programs: &[&str], patience: Duration) -> Refused {
     let reason = format!(
         "{} did nothing for {} s, and that was the end",
         programs.join(" and "),
@@ -193,12 +196,12 @@ fn hung(stages: &[Stage], patience: Duration) -> Refused {
     )
 }
 
-/// Reads what a stage says while it runs, so that a full pipe never stops it.
-pub(crate) fn listen(mut stderr: ChildStderr) -> thread::JoinHandle<String> {
+/// Reads what a program says while it runs, so that a full pipe never stops it.
+pub(crate) fn listen(mut output: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut words = Vec::new();
         // A stage that cannot be heard is judged by its exit status alone.
-        let _ = stderr.read_to_end(&mut words);
+        let _ = output.read_to_end(&mut words);
         String::from_utf8_lossy(&words).into_owned()
     })
 }

@@ -38,7 +38,7 @@ pub(super) fn until_ended(children: &[Child], patience: Duration) -> Result<bool
         let timeout = Timespec::try_from(wait).context(WATCHING)?;
         match poll(&mut polled, Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {
-                let now = used_below()?;
+                let now = used_by(children)?;
                 if now != used {
                     (used, since) = (now, Instant::now());
                 } else if since.elapsed() >= patience {
@@ -101,22 +101,19 @@ pub(super) fn end_what_is_left(ended: &[Child]) -> Result<()> {
     }
 }
 
-/// Processor time that everything below this process has used.
-fn used_below() -> Result<u64> {
+/// Processor time that programs, and everything that they started, have used.
+fn used_by(children: &[Child]) -> Result<u64> {
     let processes = processes()?;
-    let mut below = BTreeSet::from([Pid::this().as_raw()]);
-    let mut used = 0;
-    loop {
-        let found: Vec<&Process> = processes
-            .iter()
-            .filter(|process| below.contains(&process.parent) && !below.contains(&process.id))
-            .collect();
-        if found.is_empty() {
-            return Ok(used);
-        }
+    let is_child = |process: &&Process| children.iter().any(|child| child.id().cast_signed() == process.id);
+    let mut found: Vec<&Process> = processes.iter().filter(is_child).collect();
+    let (mut counted, mut used) = (BTreeSet::new(), 0);
+    while !found.is_empty() {
         used += found.iter().map(|process| process.ticks).sum::<u64>();
-        below.extend(found.iter().map(|process| process.id));
+        counted.extend(found.iter().map(|process| process.id));
+        let is_below = |process: &&Process| counted.contains(&process.parent) && !counted.contains(&process.id);
+        found = processes.iter().filter(is_below).collect();
     }
+    Ok(used)
 }
 
 fn processes() -> Result<Vec<Process>> {
