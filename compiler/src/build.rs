@@ -278,14 +278,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// How a profile names its outputs.
-    fn naming(&self, profile: &Profile) -> &Naming {
-        match profile.names {
-            Names::Exact => &Naming::Exact,
-            Names::Portable => &self.portable,
-        }
-    }
-
     fn wants(&self, name: &str) -> bool {
         self.profiles.iter().any(|checked| checked.profile.name == name)
     }
@@ -397,7 +389,7 @@ impl Run<'_> {
         let source = PathBuf::from(decode(source)?);
         let checked = self.profiles.iter().find(|checked| checked.profile.name == profile);
         let checked = &checked.context("a job of no profile")?.profile;
-        let naming = self.naming(checked);
+        let naming = Naming::of(checked, &self.portable);
         let folder = source.parent().unwrap_or(Path::new(""));
         let name = source.file_name().context("a job without a source")?;
         let output = naming.of_source(folder, name, checked.format.extension);
@@ -429,7 +421,11 @@ impl Run<'_> {
         for checked in &self.profiles {
             let name = &checked.profile.name;
             let playlists = self.playlists.as_ref().map_or(Planned::new(), |found| {
-                found.plan(&checked.profile, self.naming(&checked.profile), &mut BTreeSet::new())
+                found.plan(
+                    &checked.profile,
+                    Naming::of(&checked.profile, &self.portable),
+                    &mut BTreeSet::new(),
+                )
             });
             if !self.changed
                 && let Some(index) = self.indexes.get(name)
@@ -472,7 +468,7 @@ impl Run<'_> {
         };
         let (mut written, mut unwritten, mut warnings) = (Vec::new(), Vec::new(), found.warnings.clone());
         for Checked { profile, .. } in &self.profiles {
-            let (outputs, naming) = (self.layout.outputs(&profile.name), self.naming(profile));
+            let (outputs, naming) = (self.layout.outputs(&profile.name), Naming::of(profile, &self.portable));
             for (output, plan) in &found.plan(profile, naming, &mut warnings) {
                 let Some(bytes) = found.bytes((output, plan), &outputs, profile, naming, &mut warnings)? else {
                     continue;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use contract::raw::Raw;
 use ebur128::{Channel, EbuR128, Mode};
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,7 @@ pub(crate) fn of_album(kept: &Path, collection: &Path, folder: &Path, parts: &[P
     {
         return Ok(album);
     }
-    let meters = measure_all(&place, parts);
+    let meters = side_by_side(parts, |part| measure(&place, part));
     let measured = meters.iter().flatten();
     let whole = (measured.clone().count() > 0)
         .then(|| of_meters(measured))
@@ -177,29 +177,29 @@ fn digest(folder: &Path, parts: &[Part]) -> String {
     hex::encode(digest.finalize())
 }
 
-/// Measures parts side by side.
-fn measure_all(folder: &Path, parts: &[Part]) -> Vec<Result<EbuR128>> {
+/// Does something with each part, side by side; the results are in the order of the parts.
+fn side_by_side<T: Send>(parts: &[Part], action: impl Fn(&Part) -> Result<T> + Sync) -> Vec<Result<T>> {
     let next = AtomicUsize::new(0);
     let threads = thread::available_parallelism().map_or(1, usize::from).min(parts.len());
-    let mut meters: Vec<(usize, Result<EbuR128>)> = thread::scope(|scope| {
+    let broke = || Err(anyhow!("the thread that measured it broke"));
+    let mut results: Vec<Result<T>> = parts.iter().map(|_| broke()).collect();
+    let done = thread::scope(|scope| {
         let work = || {
             let mut mine = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(part) = parts.get(index) else { return mine };
-                mine.push((index, measure(folder, part)));
+                mine.push((index, action(part)));
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        // A thread that panicked leaves its tracks out, and the length below tells.
-        workers
-            .into_iter()
-            .filter_map(|worker| worker.join().ok())
-            .flatten()
-            .collect()
+        let ended = workers.into_iter().filter_map(|worker| worker.join().ok());
+        ended.flatten().collect::<Vec<_>>()
     });
-    meters.sort_by_key(|(index, _)| *index);
-    meters.into_iter().map(|(_, meter)| meter).collect()
+    for (index, result) in done {
+        results[index] = result;
+    }
+    results
 }
 
 /// Decodes a part and listens.
@@ -288,4 +288,29 @@ fn of_meters<'a>(meters: impl IntoIterator<Item = &'a EbuR128> + Clone) -> Resul
         lufs: lufs.is_finite().then_some(lufs),
         peak,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_breaks_leaves_every_other_track_its_own_result() {
+        let part = |number: u32| Part {
+            source: number.to_string().into(),
+            trim: None,
+            raw: None,
+        };
+        let parts: Vec<_> = (0..100).map(part).collect();
+        let measured = side_by_side(&parts, |part| {
+            assert!(part.source != "50", "it breaks here");
+            Ok(part.source.clone())
+        });
+        assert_eq!(measured.len(), 100);
+        assert!(measured[50].is_err());
+        for (part, measured) in parts.iter().zip(measured) {
+            // What the same thread measured before is lost, and is an error too.
+            assert!(measured.is_err() || measured.is_ok_and(|source| source == part.source));
+        }
+    }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Reconciled {
     pub(crate) removed: Vec<PathBuf>,
     /// Stamps that were removed.
     pub(crate) stale: usize,
-    /// How many of these were files where a failed track needs a folder, or in a folder where it needs a file.
+    /// How many of the outputs that were removed were files where a failed track needs a folder, or in a folder where it needs a file.
     pub(crate) in_the_way: usize,
     /// What stamps warn of.
     pub(crate) warnings: Vec<String>,

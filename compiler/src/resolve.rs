@@ -122,22 +122,21 @@ pub(crate) fn tracks(
 
 /// The files that a manifest names and that are no source, or not there.
 fn missing(folder: &Folder<'_>, manifest: Option<&Manifest>) -> BTreeMap<OsString, Result<Track, Refused>> {
-    let missing = |name: &&String| {
-        folder.whole && (source::of(name.as_ref()).is_none() || !folder.names.contains(OsStr::new(name)))
+    let names = manifest.into_iter().flat_map(BTreeMap::keys).filter(|_| folder.whole);
+    let refused = |name: &String| {
+        let (what, remedy) = match source::of(name.as_ref()) {
+            _ if !folder.names.contains(OsStr::new(name)) => ("there is no such file", "add it, correct its name"),
+            None => ("it is no audio", "correct its name"),
+            Some((_, Kind::Raw)) if folder.raw.is_none() => {
+                ("it is no audio", "say in the profile what it holds (CONFIG_RAW)")
+            }
+            Some(_) => return None,
+        };
+        let reason = format!("{MANIFEST} names it, and {what}");
+        let remedy = format!("{remedy}, or take it out of {MANIFEST}");
+        Some((name.into(), Err(Refused::new(reason, remedy))))
     };
-    let names = manifest.into_iter().flat_map(BTreeMap::keys).filter(missing);
-    names
-        .map(|name| {
-            let what = if folder.names.contains(OsStr::new(name)) {
-                "it is no audio"
-            } else {
-                "there is no such file"
-            };
-            let reason = format!("{MANIFEST} names it, and {what}");
-            let remedy = format!("add it, correct its name, or take it out of {MANIFEST}");
-            (name.into(), Err(Refused::new(reason, remedy)))
-        })
-        .collect()
+    names.filter_map(refused).collect()
 }
 
 fn track(
@@ -242,6 +241,29 @@ mod tests {
             refused.reason,
             "it would become z.opus, and there is a folder of that name"
         );
+    }
+
+    #[test]
+    fn what_a_manifest_names_and_is_no_audio_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join(MANIFEST), "1.raw:\n  metadata: {}\n").unwrap();
+        let names: BTreeSet<_> = ["1.raw", "2.raw", MANIFEST].map(OsString::from).into();
+        let mut folder = Folder {
+            collection: root.path(),
+            path: Path::new(""),
+            names: &names,
+            folders: &BTreeSet::new(),
+            names_above: &BTreeSet::new(),
+            whole: true,
+            raw: None,
+        };
+        let found = tracks(&folder, "opus", &Naming::Exact);
+        assert_eq!(found.len(), 1);
+        let refused = found[OsStr::new("1.raw")].as_ref().unwrap_err();
+        assert_eq!(refused.reason, "mustup-manifest.yaml names it, and it is no audio");
+        assert!(refused.remedy.contains("CONFIG_RAW"), "{}", refused.remedy);
+        folder.raw = Some("s16le 44100 2".parse().unwrap());
+        assert!(tracks(&folder, "opus", &Naming::Exact)[OsStr::new("1.raw")].is_ok());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::layout::Place;
 use crate::loudness::Part;
 use crate::names::{self, Apart, Naming, decode, encode};
 use crate::refused::Refused;
-use crate::resolve::{self, Folder};
+use crate::resolve::{self, Folder, Track};
 
 /// The longest command of a track, in bytes. Linux refuses arguments beyond 128 KiB, and the whole command is one.
 pub(crate) const LONGEST_COMMAND: usize = 32 << 10;
@@ -158,20 +158,10 @@ pub(crate) fn jobs(
     settings: &Settings,
     naming: &Naming,
 ) -> BTreeMap<OsString, Result<(Job, String), Refused>> {
-    let tracks = resolve::tracks(folder, &settings.extension, naming);
+    let mut tracks = resolve::tracks(folder, &settings.extension, naming);
     let gain = settings.replay_gain.map(|wished| match wished {
         ReplayGain::Track => Gain::Track,
-        ReplayGain::Album => {
-            let parts = tracks.iter().filter_map(|(source, track)| {
-                let track = track.as_ref().ok()?;
-                Some(Part {
-                    source: source.clone(),
-                    trim: track.trim,
-                    raw: track.raw,
-                })
-            });
-            Gain::Album(parts.collect())
-        }
+        ReplayGain::Album => album_gain(folder, &mut tracks),
     });
     let mut jobs = BTreeMap::new();
     for (source, track) in tracks {
@@ -192,7 +182,7 @@ pub(crate) fn jobs(
             match arguments.len() {
                 ..=LONGEST_COMMAND => Ok((job, arguments)),
                 length => Err(Refused::new(
-                    format!("its tags take {length} bytes in a command, and {LONGEST_COMMAND} is the limit"),
+                    format!("its command takes {length} bytes, and {LONGEST_COMMAND} is the limit"),
                     "shorten the tags in its sidecars",
                 )),
             }
@@ -200,6 +190,35 @@ pub(crate) fn jobs(
         jobs.insert(source, job);
     }
     jobs
+}
+
+/// The gain of tracks that are an album. Every command names all of them; where that is too much, each has its own gain, with
+/// a warning.
+fn album_gain(folder: &Folder<'_>, tracks: &mut BTreeMap<OsString, Result<Track, Refused>>) -> Gain {
+    let good = tracks
+        .iter()
+        .filter_map(|(source, track)| Some((source, track.as_ref().ok()?)));
+    let parts: Vec<_> = good
+        .map(|(source, track)| Part {
+            source: source.clone(),
+            trim: track.trim,
+            raw: track.raw,
+        })
+        .collect();
+    let arguments = parts.iter().map(|part| "album= ".len() + encode(part.to_text()).len());
+    // The rest is for the tags.
+    if arguments.sum::<usize>() <= LONGEST_COMMAND / 2 {
+        return Gain::Album(parts);
+    }
+    let warning = format!(
+        "{}: its {} tracks are too many for the gain of an album, each has its own alone",
+        Path::new(".").join(folder.path).display(),
+        parts.len()
+    );
+    for track in tracks.values_mut().flatten() {
+        track.warnings.push(warning.clone());
+    }
+    Gain::Track
 }
 
 /// What the name of a rule begins with; the rest is `PROFILE/SOURCE`, encoded.
@@ -310,6 +329,31 @@ mod tests {
     }
 
     #[test]
+    fn an_album_of_too_many_tracks_has_the_gain_of_each_track() {
+        let names: BTreeSet<_> = (0..700)
+            .map(|n| OsString::from(format!("{n:03} - a song.wav")))
+            .collect();
+        let folder = Folder {
+            collection: Path::new("/nowhere"),
+            path: Path::new("singles"),
+            names: &names,
+            folders: &BTreeSet::new(),
+            names_above: &BTreeSet::new(),
+            whole: true,
+            raw: None,
+        };
+        let mut settings = settings();
+        settings.replay_gain = Some(ReplayGain::Album);
+        let jobs = jobs(&folder, &settings, &Naming::Exact);
+        assert_eq!(jobs.len(), 700);
+        for job in jobs.into_values() {
+            let (job, _) = job.unwrap();
+            assert_eq!(job.gain, Some(Gain::Track));
+            assert!(job.track.warnings[0].starts_with("./singles: its 700 tracks are too many"));
+        }
+    }
+
+    #[test]
     fn tags_beyond_the_limit_are_that_tracks_error() {
         let root = tempfile::tempdir().unwrap();
         fs::write(
@@ -319,7 +363,7 @@ mod tests {
         .unwrap();
         let rules = rules_of(root.path(), "", &["1.wav", "1.tags.vc", "2.wav"]);
         let lines: Vec<_> = rules.lines().collect();
-        assert!(lines[0].contains(" refuse reason=its=20tags=20take"), "{}", lines[0]);
+        assert!(lines[0].contains(" refuse reason=its=20command=20take"), "{}", lines[0]);
         assert!(lines[1].contains(" encode "), "{}", lines[1]);
     }
 }

@@ -84,6 +84,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_audio_here_is_audio_for_whoever_distributes_it() {
+        let extensions: Vec<_> = EXTENSIONS.iter().map(|(extension, _)| *extension).collect();
+        assert_eq!(extensions, contract::shard::AUDIO_EXTENSIONS);
+    }
+
+    #[test]
     fn audio_is_known_by_its_extension_in_any_case() {
         assert_eq!(of(OsStr::new("01.x.WAVE")), Some((OsStr::new("01.x"), Kind::Wave)));
         assert_eq!(of(OsStr::new("a.Aif")), Some((OsStr::new("a"), Kind::Aiff)));

@@ -40,6 +40,10 @@ impl Turns {
     /// # Errors
     /// The socket cannot be made.
     pub(crate) fn give(builds: &Path, number: usize, user: Option<&User>) -> Result<Turns> {
+        Turns::give_of(Arc::new(Queue::new(number)), builds, user)
+    }
+
+    fn give_of(queue: Arc<Queue>, builds: &Path, user: Option<&User>) -> Result<Turns> {
         let making = || format!("making {}", builds.join(NAME).display());
         let path = builds.join(NAME);
         match fs::remove_file(&path) {
@@ -51,7 +55,7 @@ impl Turns {
             chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).with_context(making)?;
         }
         let over = Arc::new(AtomicBool::new(false));
-        let (ends, queue) = (Arc::clone(&over), Arc::new(Queue::new(number)));
+        let ends = Arc::clone(&over);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if ends.load(Ordering::Relaxed) {
@@ -164,14 +168,15 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
     #[test]
     fn the_longest_that_waits_is_next() {
         let root = tempfile::Builder::new().prefix(&"long".repeat(40)).tempdir().unwrap();
-        let turns = Turns::give(root.path(), 1, None).unwrap();
+        let queue = Arc::new(Queue::new(1));
+        let turns = Turns::give_of(Arc::clone(&queue), root.path(), None).unwrap();
         let first = wait(root.path(), 1);
         let (sender, order) = mpsc::channel();
         thread::scope(|scope| {
@@ -184,7 +189,12 @@ mod tests {
                 });
             }
             // All three ask while the first has its turn.
-            assert!(order.recv_timeout(Duration::from_millis(300)).is_err());
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while queue.lock().1.len() < 3 {
+                assert!(Instant::now() < deadline, "not all have asked");
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert!(order.try_recv().is_err(), "nobody goes before the first is done");
             drop(first);
         });
         assert_eq!(order.iter().take(3).collect::<Vec<_>>(), [40, 30, 20]);

@@ -4,11 +4,8 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::STAMP_SUFFIX;
+use super::{LONGEST_NAME, STAMP_SUFFIX};
 use crate::layout::UNFINISHED_PREFIX;
-
-/// Longest file name in bytes that ext4 holds.
-const LONGEST_NAME: usize = 255;
 
 /// Beginnings of names with a meaning of their own, and the meaning.
 ///

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use contract::profile::{Names, Profile};
 
 use super::{decode, encode, portable};
 use crate::source;
@@ -20,6 +21,14 @@ pub(crate) enum Naming {
 }
 
 impl Naming {
+    /// How a profile names its outputs: as their sources, or as `portable` does.
+    pub(crate) fn of<'a>(profile: &Profile, portable: &'a Naming) -> &'a Naming {
+        match profile.names {
+            Names::Exact => &Naming::Exact,
+            Names::Portable => portable,
+        }
+    }
+
     /// The output of the file of this folder and of this name without extension, below the profile's outputs.
     pub(crate) fn output(&self, folder: &Path, base: &OsStr, extension: &str) -> PathBuf {
         match self {
@@ -100,8 +109,12 @@ impl Apart {
                 }
             }
         }
-        // Which extension it is changes nothing: it is the same for all of them.
-        let file = |base: &OsStr, apart: bool| portable::file(base, "", apart);
+        // Which extension it is changes nothing: it is the same for all of them. Without it, a name that is portable is as given.
+        let file = |base: &OsStr, apart: bool| {
+            let mut name = portable::file(base, "", apart);
+            name.pop();
+            name
+        };
         let mut apart = Apart::default();
         for (folder, Siblings { folders, bases }) in siblings {
             let path = |name: OsString| folder.join(name);
@@ -147,6 +160,22 @@ mod tests {
             |folder: &str, source: &str| Naming::Exact.of_source(Path::new(folder), OsStr::new(source), "opus");
         assert_eq!(output("a/b", "01. x.y.wave"), Path::new("a/b/01. x.y.opus"));
         assert_eq!(output("", "x.flac"), Path::new("x.opus"));
+    }
+
+    #[test]
+    fn whoever_is_portable_as_it_is_keeps_its_name() {
+        let built = Apart::of(&["What？.flac".into()]);
+        assert_eq!(built.to_lines(), "");
+        let names = ["What?", "What？"].map(PathBuf::from);
+        for extension in ["", ".flac"] {
+            let audio = names.clone().map(|name| match extension {
+                "" => name.join("1.wav"),
+                _ => name.with_extension("flac"),
+            });
+            let apart = Apart::of(&audio);
+            let marked: Vec<_> = apart.folders.iter().chain(&apart.files).collect();
+            assert_eq!(marked, [&names[0]]);
+        }
     }
 
     #[test]

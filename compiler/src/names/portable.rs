@@ -11,8 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
-/// The longest name in bytes of UTF-8, which is what ext4 holds; never more than the 255 units of UTF-16 that FAT holds.
-const LONGEST: usize = 255;
+use super::LONGEST_NAME;
 
 /// The portable name of a folder; with a mark if it has to be kept apart from another.
 pub(super) fn folder(name: &OsStr, apart: bool) -> String {
@@ -26,13 +25,13 @@ pub(super) fn folder(name: &OsStr, apart: bool) -> String {
         portable.pop();
         portable.push(end);
     }
-    fitted(portable, name, apart, LONGEST)
+    fitted(portable, name, apart, LONGEST_NAME)
 }
 
 /// The portable name of a file, from its name without extension; with a mark if it has to be kept apart from another.
 pub(super) fn file(base: &OsStr, extension: &str, apart: bool) -> String {
     let ending = format!(".{extension}");
-    fitted(start_of(base), base, apart, LONGEST - ending.len()) + &ending
+    fitted(start_of(base), base, apart, LONGEST_NAME - ending.len()) + &ending
 }
 
 /// What names are compared by: two names that a file system without case or normalisation takes for one have the same.

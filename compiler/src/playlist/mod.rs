@@ -21,7 +21,7 @@ use contract::profile::{self, Profile};
 
 use crate::encode::sync;
 use crate::layout::UNFINISHED_PREFIX;
-use crate::names::Naming;
+use crate::names::{LONGEST_NAME, Naming};
 use crate::refused::Refused;
 pub(crate) use sources::Playlists;
 #[cfg(test)]
@@ -181,7 +181,7 @@ fn one_line(title: &str) -> String {
 
 /// Whether a file can be called so, with any of the extensions.
 fn is_file_name(name: &str) -> bool {
-    const LONGEST: usize = 255 - ".xspf".len();
+    const LONGEST: usize = LONGEST_NAME - ".xspf".len();
     (1..=LONGEST).contains(&name.len()) && !name.contains(['/', '\0']) && !name.starts_with(UNFINISHED_PREFIX)
 }
 

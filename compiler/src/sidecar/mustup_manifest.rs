@@ -18,14 +18,12 @@ use std::path::Path;
 use super::Sidecar;
 use super::mustup_metadata::{Unknown, map, metadata};
 use super::yaml::{self, Entry, Node, at};
+use crate::names::LONGEST_NAME;
 use crate::refused::Refused;
 use crate::trim::Trim;
 
 /// The file's name.
 pub(crate) const NAME: &str = "mustup-manifest.yaml";
-
-/// The longest name of a file, in bytes, on Linux.
-const LONGEST_NAME: usize = 255;
 
 /// The digits of a number in a time; more second fractions than a microsecond has would be none.
 const MOST_DIGITS: usize = 6;
