@@ -89,7 +89,7 @@ pub(crate) fn run(place: &Place, job: &Job) -> Result<bool> {
 
     let (size, sha256) = digest(&path)?;
     let mut stamp = Stamp::new(&output, size, sha256, opened.warnings);
-    stamp.about_sidecars.clone_from(&job.track.warnings);
+    stamp.about_sidecars = job.track.warnings.iter().cloned().chain(opened.about_cover).collect();
     let stamp = serde_json::to_string(&stamp).context("writing the stamp")?;
     let path = std::env::current_dir()
         .context("reading the current folder")?
@@ -118,6 +118,8 @@ pub(crate) struct Opened {
     pub(crate) pictures: Vec<Picture>,
     /// What a person should know about it.
     pub(crate) warnings: Vec<String>,
+    /// Why the cover beside it is none; the same for every track that it would be the cover of.
+    pub(crate) about_cover: Option<String>,
 }
 
 impl Opened {
@@ -145,13 +147,18 @@ pub(crate) fn open(collection: &Path, source: &Path, track: &Track) -> Result<Op
     let cut = track.trim.map(|trim| trim.cut(header.rate, header.frames));
     let cut = cut.transpose()?;
     let mut warnings = Vec::new();
-    let (tags, pictures) = tags_and_pictures(collection, source, kind, &header, track, &mut warnings)?;
+    let TagsAndPictures {
+        tags,
+        pictures,
+        about_cover,
+    } = tags_and_pictures(collection, source, kind, &header, track, &mut warnings)?;
     Ok(Opened {
         header,
         cut,
         tags,
         pictures,
         warnings,
+        about_cover,
     })
 }
 
@@ -173,6 +180,14 @@ fn check_room(outputs: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What goes into an output beside its samples.
+struct TagsAndPictures {
+    tags: Tags,
+    pictures: Vec<Picture>,
+    /// Why the cover beside the tracks is none.
+    about_cover: Option<String>,
+}
+
 /// Sidecars before what is in the source, and that before guesses.
 fn tags_and_pictures(
     collection: &Path,
@@ -181,7 +196,7 @@ fn tags_and_pictures(
     header: &Header,
     track: &Track,
     warnings: &mut Vec<String>,
-) -> Result<(Tags, Vec<Picture>)> {
+) -> Result<TagsAndPictures> {
     let brought = embedded::read(source, kind, header).unwrap_or_else(|error| {
         warnings.push(format!("the tags inside it cannot be read and are left out: {error:#}"));
         embedded::Embedded::default()
@@ -190,7 +205,7 @@ fn tags_and_pictures(
     tags.fill_from(&brought.tags);
     tags.fill_from(&track.guesses);
 
-    let mut pictures = Vec::new();
+    let (mut pictures, mut about_cover) = (Vec::new(), None);
     for file in &track.pictures {
         let mut picture = picture::read(collection, &file.path, file.kind)?;
         if !file.description.is_empty() {
@@ -198,22 +213,29 @@ fn tags_and_pictures(
         }
         pictures.push(picture);
     }
-    for brought in brought.pictures {
-        if !pictures
-            .iter()
-            .any(|picture: &Picture| picture.pic_type() == brought.pic_type())
-        {
-            pictures.push(brought);
-        }
-    }
+    // What sidecars say of a type is all of it.
+    let given: Vec<_> = pictures.iter().map(Picture::pic_type).collect();
+    let brought = brought.pictures.into_iter();
+    pictures.extend(brought.filter(|brought| !given.contains(&brought.pic_type())));
     if let Some(cover) = &track.cover
         && !pictures
             .iter()
             .any(|picture| picture.pic_type() == PictureType::CoverFront)
     {
-        pictures.push(picture::read(collection, cover, picture::FRONT_COVER)?);
+        // Nobody has named it: it may be no cover at all.
+        match picture::read(collection, cover, picture::FRONT_COVER) {
+            Ok(picture) => pictures.push(picture),
+            Err(error) => {
+                let Refused { reason, remedy } = Refused::from_error(&error, "replace it");
+                about_cover = Some(format!("{reason}; it is no cover for tracks without another: {remedy}"));
+            }
+        }
     }
-    Ok((tags, pictures))
+    Ok(TagsAndPictures {
+        tags,
+        pictures,
+        about_cover,
+    })
 }
 
 /// Measures the track, and its album if wished, and sets the tags of their gains. What cannot be measured has none.

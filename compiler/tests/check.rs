@@ -96,7 +96,8 @@ fn what_fails_in_a_build_is_found_with_the_same_words() {
     world.write("sidecar/02.wav", tone(1));
     world.write("bare/vibes.txt", "apic=3:jpeg:..\n");
     world.write("bare/01.wav", tone(2));
-    world.write("nopicture/cover.jpg", "no picture");
+    world.write("nopicture/picture-03.jpeg", "no picture");
+    world.write("nopicture/vibes.txt", "apic=3:jpeg\n");
     world.write("nopicture/01.wav", tone(2));
     world.write("twice/a.wav", tone(1));
     world.write("twice/a.aiff", tone(2));
@@ -122,6 +123,27 @@ fn what_fails_in_a_build_is_found_with_the_same_words() {
     );
     let outputs = built.report["outputs"]["home"].as_u64().unwrap();
     assert_eq!(checked.json["outputs"]["home"], outputs);
+}
+
+#[test]
+fn a_cover_that_is_none_is_told_and_nothing_fails_of_it() {
+    let world = World::new();
+    good_album(&world);
+    world.write("good/cover.png", "");
+    let checked = check(&world);
+    assert!(!checked.fails, "{:#}", checked.json);
+    let (reason, places) = checked.one("sidecar");
+    assert!(reason.starts_with("good/cover.png is no picture: "), "{reason}");
+    assert_eq!(places, ["good/01.wav", "good/02.wav"]);
+
+    let built = world.build_well();
+    assert_eq!(built.list("warnings"), [reason]);
+    assert_eq!(built.list("built").len(), 2);
+    // A good one is in all of them.
+    world.write("good/cover.png", png(1, 10));
+    let built = world.build_well();
+    assert_eq!(built.list("built").len(), 2);
+    assert_eq!(built.list("warnings"), Vec::<String>::new());
 }
 
 #[test]

@@ -108,6 +108,56 @@ fn wavpack_has_the_items_of_apev2() {
 }
 
 #[test]
+fn names_that_share_a_place_keep_all_their_values() {
+    let world = World::new();
+    world.profile("car", "CONFIG_ENCODER=lame\n");
+    world.profile("pack", "CONFIG_ENCODER=wavpack\n");
+    world.profile("pod", "CONFIG_ENCODER=ffmpeg\n");
+    world.write("1.wav", tone(1));
+    let names = [
+        "ALBUM ARTIST",
+        "ALBUMARTIST",
+        "DATE",
+        "YEAR",
+        "LABEL",
+        "ORGANIZATION",
+        "PUBLISHER",
+        "LYRICS",
+        "UNSYNCEDLYRICS",
+        "ORIGINALDATE",
+        "ORIGINALYEAR",
+    ];
+    // Dates that are none would be left out of ID3.
+    let value = |number: usize| (1900 + number).to_string();
+    let lines = names
+        .iter()
+        .enumerate()
+        .map(|(number, name)| format!("{name}={}\n", value(number)));
+    world.write("1.tags.vc", lines.collect::<String>());
+    world.build_well();
+    for output in ["car/1.mp3", "pack/1.wv", "pod/1.m4a"] {
+        let said = says("mutagen-inspect", &[], &world.output(output));
+        for (number, name) in names.iter().enumerate() {
+            assert!(said.contains(&value(number)), "{name} in {output}: {said}");
+        }
+    }
+    // The place is that of the name that belongs there.
+    let said = says("mutagen-inspect", &[], &world.output("car/1.mp3"));
+    for line in [
+        "TPE2=1901",
+        "TXXX=ALBUM ARTIST=1900",
+        "TDOR=1909",
+        "TXXX=ORIGINALYEAR=1910",
+    ] {
+        assert!(said.lines().any(|found| found == line), "{line} in {said}");
+    }
+    let said = says("mutagen-inspect", &[], &world.output("pack/1.wv"));
+    for line in ["Album Artist=1901", "ALBUM ARTIST 2=1900", "Year=1902"] {
+        assert!(said.lines().any(|found| found == line), "{line} in {said}");
+    }
+}
+
+#[test]
 fn ogg_flac_has_all_that_flac_has() {
     let world = world();
     let path = world.output("ogg/a.oga");

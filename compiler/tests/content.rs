@@ -171,6 +171,41 @@ fn what_a_source_brings_is_carried_over_and_sidecars_come_first() {
 }
 
 #[test]
+fn all_pictures_of_one_type_are_carried_over() {
+    let world = World::new();
+    for (profile, encoder) in [
+        ("car", "lame"),
+        ("radio", "oggenc"),
+        ("pack", "wavpack"),
+        ("pod", "ffmpeg"),
+    ] {
+        world.profile(profile, &format!("CONFIG_ENCODER={encoder}\n"));
+    }
+    world.write("tmp.wav", tone(1));
+    world.write("1.vibes.txt", "apic=4:png:.\n");
+    world.write("picture-04.png", png(9, 10));
+    let mut arguments = vec!["--silent".to_owned()];
+    // Three leaflet pages, and a back cover that gives way to another.
+    for (number, kind) in [(1, 5), (2, 5), (3, 5), (4, 4)] {
+        world.write(format!("{number}.png"), png(number, 10));
+        let path = world.source(format!("{number}.png"));
+        arguments.push(format!("--picture={kind}||||{}", path.display()));
+    }
+    arguments.extend(["-o".to_owned(), world.source("1.flac").display().to_string()]);
+    arguments.push(world.source("tmp.wav").display().to_string());
+    run("flac", &arguments.iter().map(OsStr::new).collect::<Vec<_>>());
+    fs::remove_file(world.source("tmp.wav")).unwrap();
+    world.build_well();
+    for output in ["home/1.flac", "car/1.mp3", "pack/1.wv", "pod/1.m4a"] {
+        let bytes = fs::read(world.output(output)).unwrap();
+        let holds = |seed| bytes.windows(png(seed, 10).len()).any(|window| window == png(seed, 10));
+        assert!([1, 2, 3, 9].into_iter().all(holds) && !holds(4), "{output}");
+    }
+    let vorbis = says("vorbiscomment", &["--list", "--raw"], &world.output("radio/1.ogg"));
+    assert_eq!(vorbis.matches("METADATA_BLOCK_PICTURE=").count(), 4);
+}
+
+#[test]
 fn an_mp3_tells_players_where_the_music_begins_and_ends() {
     let world = World::new();
     world.profile("car", "CONFIG_ENCODER=lame\n");

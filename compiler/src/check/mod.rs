@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
-use contract::profile::{Names, Profile, ProfileError};
+use contract::profile::{Profile, ProfileError};
 use indicatif::ProgressBar;
 
 use crate::encode;
@@ -62,14 +62,6 @@ struct Listed {
     folders: BTreeSet<OsString>,
 }
 
-/// How a profile names its outputs.
-fn naming(profile: &Profile, apart: &Apart) -> Naming {
-    match profile.names {
-        Names::Portable => Naming::Portable(apart.clone()),
-        Names::Exact => Naming::Exact,
-    }
-}
-
 impl Check {
     /// Looks at everything and prints what was found. The exit code tells whether a build would fail somewhere.
     ///
@@ -83,17 +75,17 @@ impl Check {
         let files = folders
             .iter()
             .flat_map(|folder| folder.names.iter().map(|name| folder.path.join(name)));
-        let apart = Apart::of(&files.collect::<Vec<_>>());
+        let portable = Naming::Portable(Apart::of(&files.collect::<Vec<_>>()));
         let wanted: Vec<_> = profiles
             .iter()
             .map(|Checked { profile, version }| Wanted {
                 name: profile.name.clone(),
                 settings: Settings::new(profile, version, None),
-                naming: naming(profile, &apart),
+                naming: Naming::of(profile, &portable).clone(),
             })
             .collect();
         findings.extend(self.check_folders(&folders, &wanted));
-        self.check_playlists(&profiles, &apart, &mut findings)?;
+        self.check_playlists(&profiles, &portable, &mut findings)?;
         if self.profiles.is_none() {
             findings.outputs.clear();
         }
@@ -133,7 +125,7 @@ impl Check {
     }
 
     /// Playlists as the profiles wish them; without profiles, as if one did.
-    fn check_playlists(&self, profiles: &[Checked], apart: &Apart, findings: &mut Findings) -> Result<()> {
+    fn check_playlists(&self, profiles: &[Checked], portable: &Naming, findings: &mut Findings) -> Result<()> {
         let wished = profiles.iter().filter(|checked| !checked.profile.playlists.is_empty());
         if self.profiles.is_some() && wished.clone().count() == 0 {
             return Ok(());
@@ -141,7 +133,7 @@ impl Check {
         let found = Playlists::find(&self.collection, None)?;
         let mut warnings = found.warnings.clone();
         for Checked { profile, .. } in wished {
-            found.plan(profile, &naming(profile, apart), &mut warnings);
+            found.plan(profile, Naming::of(profile, portable), &mut warnings);
         }
         for Warning { origin, refused } in warnings {
             findings.add(About::Playlist, refused.reason, refused.remedy, origin);
@@ -285,7 +277,7 @@ impl Check {
             ..track
         };
         let opened = encode::open(folder.collection, &folder.collection.join(&below), &said)?;
-        for warning in said.warnings {
+        for warning in said.warnings.into_iter().chain(opened.about_cover) {
             findings.add(
                 About::Sidecar,
                 warning,

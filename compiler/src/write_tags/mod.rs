@@ -108,9 +108,13 @@ fn ogg(path: &Path, mut comments: VorbisComments, tags: &Tags, pictures: &[Pictu
 
 fn mp3(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
     let mut tag = Id3v2Tag::new();
-    for (name, values) in tags.iter().filter(|(_, values)| !values.is_empty()) {
-        if let Some(frame) = frame(name, values, tags) {
-            tag.insert(frame);
+    for (name, values) in in_order(tags) {
+        // Who finds its frame taken has one of its own name.
+        if let Some(frame) = frame(name, values, tags)
+            && let Some(taken) = tag.insert(frame)
+        {
+            tag.insert(taken);
+            tag.insert(user_text(name.to_owned(), values.join("\0")));
         }
     }
     for picture in pictures {
@@ -121,6 +125,17 @@ fn mp3(path: &Path, tags: &Tags, pictures: &[Picture]) -> Result<()> {
     }
     tag.save_to_path(path, options())?;
     Ok(())
+}
+
+/// Tags with values. Several names may share a place in a format: first comes the one that lofty would read from there.
+fn in_order(tags: &Tags) -> Vec<(&str, &[String])> {
+    let is_first = |name: &str| {
+        let key = ItemKey::from_key(TagType::VorbisComments, name);
+        key.and_then(|key| key.map_key(TagType::VorbisComments)) == Some(name)
+    };
+    let mut tags: Vec<_> = tags.iter().filter(|(_, values)| !values.is_empty()).collect();
+    tags.sort_by_key(|(name, _)| !is_first(name));
+    tags
 }
 
 /// Replaces the comments of the names that are given.
@@ -172,11 +187,13 @@ fn frame(name: &str, values: &[String], tags: &Tags) -> Option<Frame<'static>> {
         )),
         // Lists of people and their roles are no plain text.
         Some(id) if id.len() == 4 && id.starts_with('T') && !["TIPL", "TMCL"].contains(&id) => text(id, joined),
-        Some(description) if description.len() != 4 => {
-            Frame::UserText(ExtendedTextFrame::new(utf8, description, joined))
-        }
-        _ => Frame::UserText(ExtendedTextFrame::new(utf8, name.to_owned(), joined)),
+        Some(description) if description.len() != 4 => user_text(description.to_owned(), joined),
+        _ => user_text(name.to_owned(), joined),
     })
+}
+
+fn user_text(description: String, value: String) -> Frame<'static> {
+    Frame::UserText(ExtendedTextFrame::new(TextEncoding::UTF8, description, value))
 }
 
 /// The ID3v2.4 frame, or the description of a `TXXX` frame, that lofty knows for a Vorbis comment.

@@ -24,7 +24,8 @@ async fn broken_files_fail_alone_and_are_reported_with_reason_and_remedy() -> Re
     write("broken/02-text.wav", b"This is no music, whatever its name says.")?;
     write("broken/03-cut.flac", &cut(&flac(&good.join("02-Track 2.wav"))?))?;
     write("no cover/01-a.wav", &wave)?;
-    write("no cover/cover.jpg", b"no picture")?;
+    write("no cover/vibes.txt", b"apic=3:jpeg\n")?;
+    write("no cover/picture-03.jpeg", b"no picture")?;
     write("no tags/01-a.wav", &wave)?;
     write("no tags/tags.vc", b"nonsense")?;
     let world = World::start(&bench.profiles, 1).await?;
@@ -51,7 +52,7 @@ async fn broken_files_fail_alone_and_are_reported_with_reason_and_remedy() -> Re
             "its content is not what its extension says; replace the file",
         ),
         ("broken/03-cut.flac", "; "),
-        ("no cover/01-a.wav", "no cover/cover.jpg is no picture: "),
+        ("no cover/01-a.wav", "no cover/picture-03.jpeg is no picture: "),
         (
             "no tags/01-a.wav",
             "no tags/tags.vc, line 1: \"nonsense\" has no '='; write NAME=value",
