@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use contract::profile::Profile;
 
 /// What a standard parameter holds, in bytes; an empty text it does not hold either.
 const MOST_BYTES: usize = 4096;
@@ -19,24 +20,20 @@ pub(crate) fn read(dir: &Path) -> Result<BTreeMap<String, String>> {
             continue;
         }
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let good = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+        // More than any folder's: it is part of a stack's name.
         ensure!(
-            name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.len() <= 63 && name.chars().all(good),
-            "{}: a profile's name is made of letters, digits, - and _, begins with a letter or digit and has at most 63",
+            name.len() <= 63 && !name.contains('.'),
+            "{}: a profile's name has at most 63 characters here, and no dot; rename the file",
             path.display()
         );
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let text = text.trim_end();
         ensure!(
-            !text.is_empty(),
-            "{}: a profile says at least CONFIG_ENCODER=...",
-            path.display()
-        );
-        ensure!(
             text.len() <= MOST_BYTES,
-            "{}: a profile has at most {MOST_BYTES} bytes",
+            "{}: a profile has at most {MOST_BYTES} bytes here; shorten it",
             path.display()
         );
+        Profile::parse(name, text).with_context(|| format!("reading {}", path.display()))?;
         profiles.insert(name.to_owned(), text.to_owned());
     }
     Ok(profiles)
@@ -59,9 +56,21 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_name_is_refused_with_what_is_allowed() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("my car.config"), "CONFIG_ENCODER=lame\n").unwrap();
-        assert!(format!("{:#}", read(dir.path()).unwrap_err()).contains("letters, digits"));
+    fn what_is_no_profile_is_refused_with_what_is_allowed() {
+        for (name, text, expected) in [
+            ("my car", "CONFIG_ENCODER=lame\n", "A-Z a-z 0-9"),
+            ("my.car", "CONFIG_ENCODER=lame\n", "no dot"),
+            (
+                "car",
+                "CONFIG_ENCODER=winamp\n",
+                "line 1: unknown encoder \"winamp\"; known are",
+            ),
+            ("car", "\n", "names no encoder"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(format!("{name}.config")), text).unwrap();
+            let error = format!("{:#}", read(dir.path()).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

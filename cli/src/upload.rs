@@ -195,7 +195,10 @@ fn collect(root: &Path, folder: &Path, above: &[(u64, u64)], found: &mut BTreeMa
     let entries = fs::read_dir(folder).with_context(|| format!("reading the folder {}", folder.display()))?;
     for entry in entries {
         let path = entry?.path();
-        let about = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+        let about = fs::metadata(&path).with_context(|| match path.is_symlink() {
+            true => format!("{} is a link that leads nowhere: remove it, or mend it", path.display()),
+            false => format!("reading {}", path.display()),
+        })?;
         if about.is_dir() {
             let identity = identity(&about);
             ensure!(
@@ -253,6 +256,17 @@ mod tests {
                 .unwrap()
         );
         assert!(differs(file, None).await.unwrap());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_an_error_with_its_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("gone.wav")).unwrap();
+        let error = format!("{:#}", files(dir.path()).unwrap_err());
+        assert!(
+            error.contains("gone.wav is a link that leads nowhere: remove it, or mend it"),
+            "{error}"
+        );
     }
 
     #[test]
