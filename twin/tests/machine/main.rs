@@ -2,8 +2,6 @@
 
 mod world;
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use world::{World, inside, spec};
 
@@ -175,7 +173,7 @@ fn the_public_address_leads_to_a_server_inside_and_the_endpoint_leads_out() {
             let mut open = tokio::net::TcpStream::connect((running.public_ip, 80)).await.unwrap();
             open.write_all(b"GET").await.unwrap();
             machines.terminate("i-1").await.unwrap();
-            tokio::time::timeout(Duration::from_secs(5), open.read(&mut [0; 1]))
+            tokio::time::timeout(world::PATIENCE, open.read(&mut [0; 1]))
                 .await
                 .expect("closed")
                 .ok();

@@ -17,7 +17,7 @@ const DIR: &str = "MACHINE_TEST_DIR";
 const DOOMED: &str = "MACHINE_TEST_DOOMED";
 
 /// Everything that a test waits for takes less than a second on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The inside of a test.
 pub(crate) struct World {
