@@ -123,6 +123,38 @@ async fn a_blank_volume_is_formatted_once_grows_and_ends_clean() {
 }
 
 #[tokio::test]
+async fn what_only_a_thorough_repair_mends_is_repaired() {
+    let folder = private_place();
+    let settings = settings(&folder);
+    let stop = Stop::default();
+    let volume = Volume::attach(&folder, "vol-0d", 64);
+    let mut volumes = Volumes::default();
+    let root = volumes
+        .open(Kind::Builds, &job(&volume, true), &settings, &stop)
+        .await
+        .unwrap();
+    fs::create_dir(root.join("lost")).unwrap();
+    fs::write(root.join("lost/file"), "lost").unwrap();
+    fs::write(root.join("kept"), "kept").unwrap();
+    assert!(volumes.close().await.unwrap());
+    let device = volume.device.to_str().unwrap();
+    for damage in ["clri lost", "set_super_value state 2"] {
+        run("debugfs", &["-w", "-R", damage, device]);
+    }
+    let preen = process::run("e2fsck", &["-p", "-n", device], &[0]).await;
+    assert!(preen.is_err(), "it is damaged");
+
+    let mut volumes = Volumes::default();
+    volumes
+        .open(Kind::Builds, &job(&volume, false), &settings, &stop)
+        .await
+        .unwrap();
+    assert_eq!(fs::read_to_string(root.join("kept")).unwrap(), "kept");
+    assert!(!root.join("lost").exists());
+    assert!(volumes.close().await.unwrap());
+}
+
+#[tokio::test]
 async fn a_volume_that_is_in_use_is_waited_for_and_what_was_cut_off_is_repaired() {
     let folder = private_place();
     let settings = settings(&folder);

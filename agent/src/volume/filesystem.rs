@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::process::run;
 
@@ -41,13 +41,17 @@ pub async fn make_if_none(device: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Replays the journal and repairs what can be repaired without asking, as after a power cut; then grows the filesystem
-/// to its device. Growing needs a full check first, so it is only done when the device is larger.
+/// Replays the journal and repairs what is damaged, as after a power cut; then grows the filesystem to its device. Growing needs a full check first, so it is only done when the device is larger.
 pub async fn repair(device: &Path) -> Result<()> {
     let name = &*device.to_string_lossy();
-    // 0: nothing to do; 1, 2: repaired.
-    let answer = run("e2fsck", &["-p", name], &[0, 1, 2]).await?;
+    // 0: nothing to do; 1, 2: repaired; 4: something is left that it repairs only when told to.
+    let answer = run("e2fsck", &["-p", name], &[0, 1, 2, 4, 5, 6, 7]).await?;
     info!("{}", answer.text);
+    if answer.code & 4 != 0 {
+        // What that loses is fetched or made again: the ledger and the stamps name what should be there.
+        let answer = run("e2fsck", &["-f", "-y", name], &[0, 1, 2, 3]).await?;
+        warn!("{name} was damaged, some of it may be lost: {}", answer.text);
+    }
     let header = run("dumpe2fs", &["-h", name], &[0]).await?.text;
     let has = bytes(&header).with_context(|| format!("dumpe2fs says nothing of the size of {name}"))?;
     let may_have = File::open(device).and_then(|mut device| device.seek(SeekFrom::End(0)));
