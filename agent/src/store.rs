@@ -21,6 +21,17 @@ const ATTEMPTS: u32 = 10;
 /// Pause between two looks for an object that somebody else will write.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// What there is of an object of the manifest.
+#[derive(Debug)]
+pub enum Source {
+    /// The object, whose body is still to be read.
+    Object(Box<GetObjectOutput>),
+    /// Another object, or none.
+    Changed,
+    /// S3 does not hand it out: why, and what to do.
+    Forbidden(String),
+}
+
 /// The state bucket. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -123,8 +134,8 @@ impl Store {
         Ok(())
     }
 
-    /// Begins to read exactly the object of the manifest's entry; none when it is no longer that one, or gone.
-    pub async fn source(&self, bucket: &str, entry: &Entry) -> Result<Option<GetObjectOutput>> {
+    /// Begins to read exactly the object of the manifest's entry.
+    pub async fn source(&self, bucket: &str, entry: &Entry) -> Result<Source> {
         let request = self
             .client
             .get_object()
@@ -132,9 +143,18 @@ impl Store {
             .key(&entry.key)
             .if_match(&entry.etag);
         match request.set_version_id(entry.version.clone()).send().await {
-            Ok(output) => Ok(Some(output)),
+            Ok(output) => Ok(Source::Object(Box::new(output))),
             Err(error) if matches!(status_of(&error), Some(404 | 412)) && error.code() != Some("NoSuchBucket") => {
-                Ok(None)
+                Ok(Source::Changed)
+            }
+            Err(error) if error.code() == Some("InvalidObjectState") => Ok(Source::Forbidden(
+                "it is archived: restore it from the archive".to_owned(),
+            )),
+            Err(error) if error.code() == Some("AccessDenied") => {
+                let said = error.message().unwrap_or("access denied");
+                Ok(Source::Forbidden(format!(
+                    "S3 does not hand it out ({said}): let the workers' role read it"
+                )))
             }
             Err(error) => Err(error).with_context(|| format!("reading s3://{bucket}/{}", entry.key)),
         }

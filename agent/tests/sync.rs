@@ -9,8 +9,13 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use agent::stop::Stop;
+use agent::store::Store;
 use agent::sync::{Mirror, Outcome, collection, ledger, tree};
 use anyhow::Result;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ErrorMetadata;
+use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
+use aws_smithy_mocks::{RuleMode, mock, mock_client};
 use contract::manifest::Entry;
 use contract::status::Bytes;
 use support::s3::{S3, SOURCES};
@@ -216,6 +221,61 @@ async fn what_changes_while_it_is_fetched_is_reported_and_the_older_file_stays()
     assert!(!world.path("new").exists());
     world.check_ledger();
     assert_eq!(world.sync().await, (2, 1), "the next build takes it as it is then");
+}
+
+/// Syncs these keys from an S3 that does not hand all of them out.
+async fn sync_from_a_locked_bucket(keys: &[&str]) -> Result<Outcome> {
+    let refuse = |key: &'static str, code: &'static str| {
+        mock!(Client::get_object)
+            .match_requests(move |request| request.key() == Some(key))
+            .then_error(move || GetObjectError::generic(ErrorMetadata::builder().code(code).build()))
+    };
+    let archived = refuse("a/archived.wav", "InvalidObjectState");
+    let forbidden = refuse("a/forbidden.wav", "AccessDenied");
+    let open = mock!(Client::get_object)
+        .match_requests(|request| request.key().is_some_and(|key| key.contains("open")))
+        .then_output(|| GetObjectOutput::builder().body(b"open".to_vec().into()).build());
+    let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&archived, &forbidden, &open]);
+    let entry = |key: &&str| Entry {
+        key: key.to_string(),
+        size: 4,
+        etag: "\"x\"".to_owned(),
+        version: None,
+    };
+    let (store, root, stop) = (Store::new(client, "state"), scratch(), Stop::default());
+    let mirror = Mirror {
+        store: &store,
+        bucket: SOURCES,
+        root: root.path(),
+        stop: &stop,
+    };
+    mirror.run(keys.iter().map(entry).collect(), &|_| ()).await
+}
+
+#[tokio::test]
+async fn what_s3_does_not_hand_out_is_refused_and_the_rest_is_fetched() {
+    let outcome = sync_from_a_locked_bucket(&["a/archived.wav", "a/forbidden.wav", "a/open.wav"]).await;
+    let mut outcome = outcome.unwrap();
+    assert!(!outcome.complete && outcome.written == 1, "{outcome:?}");
+    outcome.refused.sort_by(|one, other| one.key.cmp(&other.key));
+    let said: Vec<_> = outcome.refused.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            r#"a/archived.wav: it is archived: restore it from the archive, then start a build with {"force": true}"#,
+            r#"a/forbidden.wav: S3 does not hand it out (access denied): let the workers' role read it, then start a build with {"force": true}"#
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_bucket_that_gives_no_audio_fails_the_sync() {
+    let error = sync_from_a_locked_bucket(&["a/archived.wav", "a/open.jpg"]).await;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("gives none of its audio: a/archived.wav: it is archived"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! One object: fetched exactly as the manifest names it, checked, and put in its place unless it is there already.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use tracing::warn;
 
 use super::ledger::Record;
 use super::tree;
-use crate::store::Store;
+use crate::store::{Source, Store};
 
 /// Attempts at one object's body: connections break, and the SDK repeats requests but not bodies.
 const ATTEMPTS: u32 = 5;
@@ -46,10 +47,36 @@ pub(super) enum Fetched {
     Written(Record),
     /// The file had the object's content already and was not touched.
     Same(Record),
-    /// The object is no longer the manifest's. The file was not touched; this is what is known of it.
-    Changed { key: String, older: Option<Record> },
+    /// The object was not to be had. The file was not touched; this is what is known of it.
+    Missed {
+        key: String,
+        why: Missed,
+        older: Option<Record>,
+    },
     /// Told to stop; nothing was touched.
     Halted,
+}
+
+/// Why an object was not to be had.
+#[derive(Debug)]
+pub(super) enum Missed {
+    /// It is no longer the manifest's.
+    Changed,
+    /// S3 does not hand it out: what it says, and what to do.
+    Forbidden(String),
+    /// A halt came.
+    Halted,
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Missed::Changed => f.write_str("it changed while it was fetched; the next build takes it as it is then"),
+            // That it can be read again is no change that a build would see by itself.
+            Missed::Forbidden(why) => write!(f, r#"{why}, then start a build with {{"force": true}}"#),
+            Missed::Halted => f.write_str("the sync was told to stop"),
+        }
+    }
 }
 
 /// Digests of some bytes.
@@ -95,15 +122,18 @@ impl<C: Fn(i64)> Fetcher<'_, C> {
             fetch.record = Some(record);
         }
         let temporary = self.incoming.join(number.to_string());
-        let Some(object) = self.download(&fetch.entry, &temporary).await? else {
-            tree::remove(&temporary)?;
-            // A record without an ETag is a note of this run, not knowledge.
-            let older = fetch.record.filter(|record| !record.etag.is_empty());
-            return Ok(if self.halt.is_cancelled() {
-                Fetched::Halted
-            } else {
-                Fetched::Changed { key, older }
-            });
+        let object = match self.download(&fetch.entry, &temporary).await? {
+            Ok(object) => object,
+            Err(why) => {
+                tree::remove(&temporary)?;
+                // A record without an ETag is a note of this run, not knowledge.
+                let older = fetch.record.filter(|record| !record.etag.is_empty());
+                return Ok(if self.halt.is_cancelled() {
+                    Fetched::Halted
+                } else {
+                    Fetched::Missed { key, why, older }
+                });
+            }
         };
         let record = Record {
             key,
@@ -122,16 +152,17 @@ impl<C: Fn(i64)> Fetcher<'_, C> {
         Ok(Fetched::Written(record))
     }
 
-    /// None when the object has changed or a halt came.
-    async fn download(&self, entry: &Entry, to: &Path) -> Result<Option<Digests>> {
+    async fn download(&self, entry: &Entry, to: &Path) -> Result<Result<Digests, Missed>> {
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
-            let Some(output) = self.store.source(self.bucket, entry).await? else {
-                return Ok(None);
+            let output = match self.store.source(self.bucket, entry).await? {
+                Source::Object(output) => *output,
+                Source::Changed => return Ok(Err(Missed::Changed)),
+                Source::Forbidden(why) => return Ok(Err(Missed::Forbidden(why))),
             };
             let mut counted = 0;
             match self.save(entry, output, to, &mut counted).await {
-                Ok(done) => return Ok(done),
+                Ok(done) => return Ok(done.ok_or(Missed::Halted)),
                 Err(error) if attempt == ATTEMPTS => {
                     return Err(error).with_context(|| format!("fetching s3://{}/{}", self.bucket, entry.key));
                 }
@@ -143,7 +174,7 @@ impl<C: Fn(i64)> Fetcher<'_, C> {
                 () = self.halt.cancelled() => break,
             }
         }
-        Ok(None)
+        Ok(Err(Missed::Halted))
     }
 
     /// Writes the body to a file and checks it; none when a halt came. `counted` grows by the bytes counted.

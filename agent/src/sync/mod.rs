@@ -13,15 +13,16 @@ pub mod ledger;
 pub mod names;
 pub mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use contract::manifest::Entry;
 use contract::report::Refusal;
+use contract::shard::is_audio;
 use contract::status::Bytes;
 use futures::StreamExt;
 use tokio::time::Instant;
@@ -29,7 +30,7 @@ use tracing::info;
 
 use crate::stop::Stop;
 use crate::store::Store;
-use fetch::{Fetch, Fetched};
+use fetch::{Fetch, Fetched, Missed};
 use ledger::{Ledger, Record};
 
 /// Objects in flight at a time: enough to hide S3's latency for small ones, few enough for a small machine's memory.
@@ -132,6 +133,7 @@ impl Mirror<'_> {
         let mut results = futures::stream::iter(numbered.map(|(number, fetch)| fetcher.run(number, fetch)))
             .buffer_unordered(IN_FLIGHT);
         let (mut complete, mut written, mut first_error, mut saved) = (true, 0, None, Instant::now());
+        let mut forbidden = None;
         while let Some(result) = results.next().await {
             match result {
                 Ok(Fetched::Written(record)) => {
@@ -141,11 +143,17 @@ impl Mirror<'_> {
                 Ok(Fetched::Same(record)) => {
                     keep.insert(record.key.clone(), record);
                 }
-                Ok(Fetched::Changed { key, older }) => {
+                Ok(Fetched::Missed { key, why, older }) => {
                     complete = false;
                     keep.extend(older.map(|record| (record.key.clone(), record)));
-                    let reason = "it changed while it was fetched; the next build takes it as it is then".to_owned();
-                    refused.push(Refusal { key, reason });
+                    let refusal = Refusal {
+                        key,
+                        reason: why.to_string(),
+                    };
+                    if matches!(why, Missed::Forbidden(_)) && is_audio(&refusal.key) {
+                        forbidden.get_or_insert_with(|| refusal.to_string());
+                    }
+                    refused.push(refusal);
                 }
                 Ok(Fetched::Halted) => {}
                 Err(error) => {
@@ -163,6 +171,12 @@ impl Mirror<'_> {
             return Err(error);
         }
         self.stop.check()?;
+        // A release without any music would replace one that has some.
+        if let Some(first) = forbidden
+            && !keep.keys().any(|key| is_audio(key))
+        {
+            bail!("s3://{} gives none of its audio: {first}", self.bucket);
+        }
         Ok(Outcome {
             refused,
             complete,
@@ -180,7 +194,7 @@ struct Work {
     /// Objects to fetch or to compare with their file.
     fetch: Vec<Fetch>,
     /// Files that have no object.
-    remove: Vec<String>,
+    remove: BTreeSet<String>,
 }
 
 fn compare(entries: Vec<Entry>, known: &Ledger, files: &BTreeMap<String, u64>) -> Work {
@@ -189,9 +203,7 @@ fn compare(entries: Vec<Entry>, known: &Ledger, files: &BTreeMap<String, u64>) -
         ..Work::default()
     };
     for entry in entries {
-        if let Ok(at) = work.remove.binary_search(&entry.key) {
-            work.remove.remove(at);
-        }
+        work.remove.remove(&entry.key);
         let size = files.get(&entry.key).copied();
         let record: Option<&Record> = known.get(&entry.key).filter(|record| Some(record.size) == size);
         match record {
@@ -252,7 +264,7 @@ mod tests {
         let files = files.into_iter().map(|(key, size)| (key.to_owned(), size)).collect();
         let work = compare(entries.into(), &known, &files);
         assert_eq!(work.keep, Ledger::from([record("same", 3, "e")]));
-        assert_eq!(work.remove, ["over"]);
+        assert_eq!(work.remove, BTreeSet::from(["over".to_owned()]));
         let fetch: Vec<_> = work
             .fetch
             .iter()
