@@ -34,7 +34,7 @@ pub struct Settings {
     #[arg(long, env = "VIBES_ATTACH_SECONDS", default_value = "900", value_parser = seconds)]
     pub attach_within: Duration,
     /// Seconds between two looks of a server at what it shall serve.
-    #[arg(long, env = "VIBES_SERVE_SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, env = "VIBES_SERVE_SECONDS", default_value = "15", value_parser = seconds)]
     pub serve_every: Duration,
     /// Seconds that connections to a release that is no longer wanted may go on.
     #[arg(long, env = "VIBES_DRAIN_SECONDS", default_value = "300", value_parser = seconds)]

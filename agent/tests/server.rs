@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use contract::objects;
 use contract::serve::Protocol;
@@ -440,4 +441,19 @@ async fn a_server_that_replaces_another_has_the_same_key() {
     succeed(&mut world.sftp(&[], "ls\n"));
     let kept = world.s3.store().text(objects::SERVE_HOST_KEY).await.unwrap().unwrap();
     assert!(kept.contains("OPENSSH PRIVATE KEY"));
+}
+
+#[tokio::test]
+async fn a_server_says_at_once_what_is_new_and_else_now_and_then_that_it_lives() {
+    let mut world = World::new().await;
+    fill(&mut world, ["vol-0a", "vol-0b"], 1);
+    let (agent, _metadata) = world.serve(&[("VIBES_STATUS_SECONDS", "3")]).await;
+    world.wish("b-00001", &[R1]).await;
+    let mut said = world.until_served(&agent, "b-00001").await;
+    let begin = Instant::now();
+    for _ in 0..2 {
+        let sequence = said.sequence;
+        said = world.until(&agent, |status| status.sequence > sequence).await;
+    }
+    assert!(begin.elapsed() > Duration::from_secs(12), "{:?}", begin.elapsed());
 }

@@ -103,7 +103,7 @@ pub enum Protocol {
     Http,
 }
 
-/// `serve/status.json`, written by the server's agent every few seconds.
+/// `serve/status.json`, written by the server's agent when it says something new, and every minute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerStatus {

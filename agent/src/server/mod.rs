@@ -33,6 +33,10 @@ use ssh::Ssh;
 /// Why a protocol is closed before the first release.
 const NOTHING_YET: &str = "nothing is served yet";
 
+/// A server with nothing new to say writes its status after so many times a worker's period, to show that it lives: with
+/// the default that is a minute, and `serve` has ten of patience.
+const QUIET_PERIODS: u32 = 4;
+
 /// What a server has mounted and offers.
 struct Server<'a> {
     settings: &'a Settings,
@@ -50,6 +54,10 @@ struct Server<'a> {
     unwanted: BTreeMap<String, Instant>,
     /// The release that new connections get.
     current: Option<String>,
+    /// Number of status objects written.
+    sequence: u64,
+    /// The last one, and when it was written; none if that went wrong.
+    said: Option<(ServerStatus, Instant)>,
 }
 
 /// Serves until told to stop. What goes wrong is reported in the status and tried again: a server never gives up.
@@ -69,27 +77,22 @@ pub async fn run(settings: &Settings, store: &Store, instance: &Instance, stop: 
         releases: BTreeMap::new(),
         unwanted: BTreeMap::new(),
         current: None,
+        sequence: 0,
+        said: None,
     };
-    let mut sequence = 0;
     loop {
         let problem = server.converge().await.err().map(|error| format!("{error:#}"));
         if let Some(problem) = &problem {
             warn!("{problem}");
         }
-        sequence += 1;
-        server.report(&instance.id, sequence, problem).await;
+        server.report(&instance.id, problem).await;
         if stop.sleep(settings.serve_every).await.is_err() {
             break;
         }
     }
     let ended = server.end().await;
-    server
-        .report(
-            &instance.id,
-            sequence + 1,
-            ended.as_ref().err().map(|error| format!("{error:#}")),
-        )
-        .await;
+    let problem = ended.as_ref().err().map(|error| format!("{error:#}"));
+    server.report(&instance.id, problem).await;
     ended
 }
 
@@ -200,10 +203,11 @@ impl Server<'_> {
         Ok(())
     }
 
-    async fn report(&self, instance: &str, sequence: u64, problem: Option<String>) {
-        let status = ServerStatus {
+    /// Writes the status if it says something new, or has not been written for a while.
+    async fn report(&mut self, instance: &str, problem: Option<String>) {
+        let mut status = ServerStatus {
             instance: instance.to_owned(),
-            sequence,
+            sequence: self.sequence,
             current: self.current.clone(),
             mounted: self.releases.keys().cloned().collect(),
             protocols: self.protocols.clone(),
@@ -211,9 +215,21 @@ impl Server<'_> {
             domain: self.access.domain.clone(),
             problem,
         };
-        if let Err(error) = self.store.put_json(objects::SERVE_STATUS, &status).await {
-            error!("status not written: {error:#}");
+        if let Some((said, at)) = &self.said
+            && *said == status
+            && at.elapsed() < self.settings.status_every * QUIET_PERIODS
+        {
+            return;
         }
+        self.sequence += 1;
+        status.sequence = self.sequence;
+        self.said = match self.store.put_json(objects::SERVE_STATUS, &status).await {
+            Ok(()) => Some((status, Instant::now())),
+            Err(error) => {
+                error!("status not written: {error:#}");
+                None
+            }
+        };
     }
 
     /// Ends all connections and unmounts everything.
