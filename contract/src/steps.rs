@@ -294,8 +294,6 @@ pub enum ServeInput {
     /// Wish for the current release to be served, and see to it that a serve execution runs.
     #[serde(rename_all = "camelCase")]
     Request {
-        /// Now.
-        now: String,
         /// A server shall run; none keeps what is wished for.
         up: Option<bool>,
         /// It shall end at this time; none means never.

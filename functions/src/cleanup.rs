@@ -157,12 +157,7 @@ pub(crate) async fn kept_seconds(aws: &Aws, plan: Option<&Plan>, instance: &Inst
 pub(crate) async fn end_volumes(aws: &Aws, tags: &Tags, owners_plan: Option<&Plan>, step: &mut Step) -> Result<()> {
     let ours = ours(aws, volumes::find(aws, tags).await?).await?;
     for volume in ours.iter().filter(|volume| !volumes::deletable(volume)) {
-        let not_yet = volumes::free(aws, volume).await;
-        if let Err(fault) = not_yet.map_err(Fault::from)
-            && fault.name != Name::NotReady
-        {
-            return Err(fault.into());
-        }
+        volumes::free(aws, volume).await?;
         step.remaining.push(volumes::id(volume).to_owned());
     }
     if !step.remaining.is_empty() || ours.is_empty() {
@@ -191,7 +186,7 @@ pub(crate) async fn end_volumes(aws: &Aws, tags: &Tags, owners_plan: Option<&Pla
 }
 
 /// Without what a person holds, and without what is attached to an instance that a person holds.
-async fn ours(aws: &Aws, found: Vec<Volume>) -> Result<Vec<Volume>> {
+pub(crate) async fn ours(aws: &Aws, found: Vec<Volume>) -> Result<Vec<Volume>> {
     let mut ours = Vec::new();
     for volume in found.into_iter().filter(|volume| !held(volume.tags())) {
         let instance = match volumes::attached(&volume) {

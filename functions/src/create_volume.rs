@@ -87,7 +87,7 @@ async fn carried(aws: &Aws, input: &CreateVolumeInput, volume: &Volume) -> Resul
     if volumes::failed(volume) {
         bail!(failed(volumes::id(volume)));
     }
-    volumes::free(aws, volume).await?;
+    volumes::freed(aws, volume).await?;
     let tags = Tags::shard(aws, &input.build, input.shard)
         .with(tags::ATTEMPT, &input.attempt.to_string())
         .with(tags::ROLE, input.kind.as_str())
@@ -101,7 +101,7 @@ async fn attached(aws: &Aws, input: &CreateVolumeInput, volume: &Volume) -> Resu
     match (volume.state(), volumes::attached(volume)) {
         (_, Some((instance, true))) if instance == input.instance => Ok(()),
         (_, Some((instance, _))) if instance == input.instance => bail!(not_ready(format!("{id} is being attached"))),
-        (_, Some(_)) => volumes::free(aws, volume).await,
+        (_, Some(_)) => volumes::freed(aws, volume).await,
         (Some(VolumeState::Available), None) => {
             if volumes::attach(aws, id, &input.instance, device(input.kind)).await? {
                 return Ok(());

@@ -49,7 +49,7 @@ pub async fn handle(aws: &Aws, input: RetireWorkerInput) -> Result<RetireWorkerO
     }
     for kind in [Kind::Sources, Kind::Builds] {
         for volume in volumes::find(aws, &of_shard.clone().with(tags::ROLE, kind.as_str())).await? {
-            volumes::free(aws, &volume).await?;
+            volumes::freed(aws, &volume).await?;
         }
     }
     Ok(output)

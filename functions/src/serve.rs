@@ -28,7 +28,7 @@ pub async fn handle(aws: &Aws, input: ServeInput) -> Result<ServeOutput, Fault> 
         });
     }
     match input {
-        ServeInput::Request { now: _, up, until } => Ok(wish::request(aws, up, until).await?),
+        ServeInput::Request { up, until } => Ok(wish::request(aws, up, until).await?),
         ServeInput::Converge {
             execution,
             now,

@@ -1,6 +1,7 @@
 //! Tags and client tokens: how things are named before they are made, and found afterwards.
 
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
+use contract::job::Role;
 use contract::tags;
 use sha2::{Digest, Sha256};
 
@@ -24,6 +25,11 @@ impl Tags {
     /// Of everything of a shard of a build.
     pub(crate) fn shard(aws: &Aws, build: &str, shard: u32) -> Tags {
         Tags::build(aws, build).with(tags::SHARD, &shard.to_string())
+    }
+
+    /// Of everything of the server.
+    pub(crate) fn server(aws: &Aws) -> Tags {
+        Tags::stack(aws).with(tags::ROLE, Role::Server.as_str())
     }
 
     /// These and one more.

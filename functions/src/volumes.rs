@@ -144,24 +144,34 @@ pub(crate) async fn detach(aws: &Aws, volume: &str, instance: &str, force: bool)
     Ok(())
 }
 
-/// Frees a volume whose instance is over: EC2 does it by itself, unless it is stuck.
+/// Frees a volume whose instance is over: EC2 does it by itself, unless it is stuck. True once it may be deleted.
+pub(crate) async fn free(aws: &Aws, volume: &Volume) -> Result<bool> {
+    if deletable(volume) {
+        return Ok(true);
+    }
+    if let Some((instance, _)) = attached(volume) {
+        let over = instances::look(aws, instance)
+            .await?
+            .is_none_or(|instance| instances::terminated(&instance));
+        if over {
+            detach(aws, id(volume), instance, true).await?;
+        }
+    }
+    Ok(false)
+}
+
+/// The same for who cannot go on without.
 ///
 /// # Errors
 /// `NotReady` until it may be deleted.
-pub(crate) async fn free(aws: &Aws, volume: &Volume) -> Result<()> {
-    if deletable(volume) {
+pub(crate) async fn freed(aws: &Aws, volume: &Volume) -> Result<()> {
+    if free(aws, volume).await? {
         return Ok(());
     }
-    let Some((instance, _)) = attached(volume) else {
-        return Err(not_ready(format!("{} is {}", id(volume), state(volume))));
-    };
-    let over = instances::look(aws, instance)
-        .await?
-        .is_none_or(|instance| instances::terminated(&instance));
-    if over {
-        detach(aws, id(volume), instance, true).await?;
-    }
-    Err(not_ready(format!("{} is still attached to {instance}", id(volume))))
+    Err(not_ready(match attached(volume) {
+        Some((instance, _)) => format!("{} is still attached to {instance}", id(volume)),
+        None => format!("{} is {}", id(volume), state(volume)),
+    }))
 }
 
 /// The volume's state, for people.

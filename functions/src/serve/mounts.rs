@@ -1,16 +1,13 @@
 //! The server's volumes: the builds volumes of the release that it serves, and of those that it still lets go of.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aws_sdk_ec2::types::{Instance, Volume};
-use contract::fault::Name;
-use contract::job::Role;
 use contract::release::Release;
 use contract::tags;
 
-use crate::fault::{Fault, named};
 use crate::tagging::Tags;
 use crate::volumes::NewVolume;
-use crate::{Aws, instances, volumes};
+use crate::{Aws, cleanup, instances, volumes};
 
 /// Device names that are asked for, in order. The agent does not use them: it finds volumes by id.
 const DEVICES: std::ops::RangeInclusive<char> = 'f'..='z';
@@ -24,13 +21,9 @@ pub(super) enum LetGo {
     Waiting(String),
 }
 
-fn tags(aws: &Aws) -> Tags {
-    Tags::stack(aws).with(tags::ROLE, Role::Server.as_str())
-}
-
 /// The server's volumes, earliest first. An instance's own root volume has the same tags, but no release.
 pub(super) async fn find(aws: &Aws) -> Result<Vec<Volume>> {
-    let mut found = volumes::find(aws, &tags(aws)).await?;
+    let mut found = volumes::find(aws, &Tags::server(aws)).await?;
     found.retain(|volume| volumes::tag(volume, tags::SERVES).is_some());
     Ok(found)
 }
@@ -75,7 +68,9 @@ pub(super) async fn ensure(
                 // As large as its snapshot: nothing is written to it.
                 gib: None,
                 snapshot: Some(snapshot),
-                tags: tags(aws).with(tags::SERVES, &release.release).with(tags::SHARD, &shard),
+                tags: Tags::server(aws)
+                    .with(tags::SERVES, &release.release)
+                    .with(tags::SHARD, &shard),
                 token: &token,
             };
             let made = volumes::create(aws, &new).await?;
@@ -99,16 +94,15 @@ async fn attach(aws: &Aws, volume: &Volume, instance: &str, taken: &mut Vec<Stri
         Some((at, true)) if at == instance => return Ok(None),
         Some((at, false)) if at == instance => {}
         Some((at, _)) => {
-            free(aws, volume).await?;
+            volumes::free(aws, volume).await?;
             return Ok(Some(format!("{id} is still attached to {at}")));
         }
         None if volumes::available(volume) => {
             let mut names = DEVICES.map(|letter| format!("/dev/sd{letter}"));
             let Some(device) = names.find(|name| !taken.contains(name)) else {
-                bail!(named(
-                    Name::TooLarge,
-                    format!("{instance} has no device name left for {id}: lower the stack's Shards")
-                ));
+                return Ok(Some(format!(
+                    "no device name of {instance} is free for {id} until an older release is drained"
+                )));
             };
             let finished = volumes::attach(aws, id, instance, &device).await?;
             taken.push(device);
@@ -138,13 +132,19 @@ fn devices_in_use(server: &Instance, found: &[Volume]) -> Vec<String> {
         .collect()
 }
 
-/// One step towards nothing but this release's volumes. What the server still has mounted is not touched.
-pub(super) async fn drop_others(aws: &Aws, release: &str, instance: &str, mounted: &[String]) -> Result<LetGo> {
+/// One step towards nothing but the volumes that stay, which is asked with a volume's release and whether it is at this
+/// instance. What the server still has mounted is not touched.
+pub(super) async fn drop_others(
+    aws: &Aws,
+    instance: &str,
+    mounted: &[String],
+    stays: impl Fn(&str, bool) -> bool,
+) -> Result<LetGo> {
     let mut left = Vec::new();
     for volume in find(aws).await? {
         let of = volumes::tag(&volume, tags::SERVES).unwrap_or_default();
         let here = volumes::attached(&volume).map(|(at, _)| at == instance);
-        if of == release && here == Some(true) {
+        if stays(of, here == Some(true)) {
             continue;
         }
         let id = volumes::id(&volume);
@@ -158,7 +158,7 @@ pub(super) async fn drop_others(aws: &Aws, release: &str, instance: &str, mounte
                 continue;
             }
             Some(true) => volumes::detach(aws, id, instance, false).await?,
-            Some(false) => free(aws, &volume).await?,
+            Some(false) => drop(volumes::free(aws, &volume).await?),
             None => {}
         }
         left.push(format!("{id} is being freed"));
@@ -170,24 +170,82 @@ pub(super) async fn drop_others(aws: &Aws, release: &str, instance: &str, mounte
     })
 }
 
+/// Those that are to go when there is no server: without what a person holds, and what hangs on an instance that is held.
+pub(super) async fn to_delete(aws: &Aws) -> Result<Vec<Volume>> {
+    cleanup::ours(aws, find(aws).await?).await
+}
+
 /// One step towards none of them. Gives the ids of those that are left.
 pub(super) async fn delete_all(aws: &Aws) -> Result<Vec<String>> {
     let mut left = Vec::new();
-    for volume in find(aws).await? {
-        if volumes::deletable(&volume) {
+    for volume in to_delete(aws).await? {
+        if volumes::free(aws, &volume).await? {
             volumes::delete(aws, &volume).await?;
         } else {
-            free(aws, &volume).await?;
             left.push(volumes::id(&volume).to_owned());
         }
     }
     Ok(left)
 }
 
-/// Frees a volume whose instance is over; that it takes a while is no error here.
-async fn free(aws: &Aws, volume: &Volume) -> Result<()> {
-    match volumes::free(aws, volume).await.map_err(Fault::from) {
-        Err(fault) if fault.name != Name::NotReady => Err(fault.into()),
-        _ => Ok(()),
+#[cfg(test)]
+pub(super) mod tests {
+    use aws_sdk_ec2::Client;
+    use aws_sdk_ec2::operation::describe_volumes::DescribeVolumesOutput;
+    use aws_sdk_ec2::types::{Tag, VolumeAttachment, VolumeAttachmentState, VolumeState};
+    use aws_smithy_mocks::{Rule, mock};
+    use contract::release::Pair;
+
+    use super::*;
+    use crate::testing;
+
+    fn volume(of: &str) -> aws_sdk_ec2::types::builders::VolumeBuilder {
+        let tag = |key, value| Tag::builder().key(key).value(value).build();
+        Volume::builder()
+            .volume_id(format!("vol-{of}"))
+            .availability_zone("a")
+            .tags(tag(tags::SERVES, of))
+            .tags(tag(tags::SHARD, "0"))
+    }
+
+    fn attachment(instance: &str, device: &str) -> VolumeAttachment {
+        VolumeAttachment::builder()
+            .instance_id(instance)
+            .device(device)
+            .state(VolumeAttachmentState::Attached)
+            .build()
+    }
+
+    /// The only volume of a release, at this instance.
+    pub(crate) fn attached(of: &str, instance: &str) -> Volume {
+        let volume = volume(of).state(VolumeState::InUse);
+        volume.attachments(attachment(instance, "/dev/sdf")).build()
+    }
+
+    /// Finds these volumes.
+    pub(crate) fn volumes(found: Vec<Volume>) -> Rule {
+        mock!(Client::describe_volumes).then_output(move || {
+            DescribeVolumesOutput::builder()
+                .set_volumes(Some(found.clone()))
+                .build()
+        })
+    }
+
+    #[tokio::test]
+    async fn a_volume_waits_until_a_device_name_is_free() {
+        let names = DEVICES.map(|letter| attachment("i-1", &format!("/dev/sd{letter}")));
+        let others = volume("b-00001").state(VolumeState::InUse);
+        let others = others.set_attachments(Some(names.collect())).build();
+        let new = volume("b-00003").state(VolumeState::Available).build();
+        let aws = testing::aws(&[&volumes(vec![others, new])], &[]);
+        let mut release = testing::release("b-00003");
+        release.shards.push(Pair {
+            sources: None,
+            builds: Some("snap-1".to_owned()),
+        });
+        let placement = aws_sdk_ec2::types::Placement::builder().availability_zone("a").build();
+        let server = Instance::builder().instance_id("i-1").placement(placement).build();
+        let waited = ensure(&aws, &release, &server, &["serve-7", "0"]).await.unwrap();
+        assert!(waited.unwrap_err().contains("until an older release is drained"));
     }
 }

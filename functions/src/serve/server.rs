@@ -19,15 +19,13 @@ pub(super) enum Server {
     Running(Box<Instance>),
     /// There is none that works, and why.
     Waiting(String),
-}
-
-fn tags(aws: &Aws) -> Tags {
-    Tags::stack(aws).with(tags::ROLE, Role::Server.as_str())
+    /// It does not work, and why; a person holds it, who alone can go on.
+    Held(String),
 }
 
 /// The server's instances that are not over, earliest first.
 pub(super) async fn find(aws: &Aws) -> Result<Vec<Instance>> {
-    let mut found = instances::find(aws, &tags(aws)).await?;
+    let mut found = instances::find(aws, &Tags::server(aws)).await?;
     found.retain(|instance| !instances::terminated(instance));
     Ok(found)
 }
@@ -40,10 +38,17 @@ pub(super) fn address(instance: &Instance) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Ends all of them but those that a person holds, and gives their ids.
+/// Those that are to end when there shall be no server: not those that a person holds.
+pub(super) async fn to_end(aws: &Aws) -> Result<Vec<Instance>> {
+    let mut found = find(aws).await?;
+    found.retain(|instance| !held(instance.tags()));
+    Ok(found)
+}
+
+/// Ends all of them, and gives their ids.
 pub(super) async fn end_all(aws: &Aws) -> Result<Vec<String>> {
     let mut ending = Vec::new();
-    for instance in find(aws).await?.iter().filter(|instance| !held(instance.tags())) {
+    for instance in &to_end(aws).await? {
         instances::terminate(aws, instance).await?;
         ending.push(instances::id(instance).to_owned());
     }
@@ -52,12 +57,16 @@ pub(super) async fn end_all(aws: &Aws) -> Result<Vec<String>> {
 
 /// Looks, and changes nothing.
 pub(super) async fn look(aws: &Aws, now: &str) -> Result<Server> {
-    match find(aws).await?.as_slice() {
+    let found = find(aws).await?;
+    match found.as_slice() {
         [] => Ok(Server::Waiting("there is no server".to_owned())),
-        [server] => match unfit(aws, server, now).await? {
-            Some(why) => Ok(Server::Waiting(why)),
-            None => Ok(running(server)),
-        },
+        [server, others @ ..] if others.iter().all(|other| held(other.tags())) => {
+            match unfit(aws, server, now).await? {
+                Some(why) if held(server.tags()) => Ok(Server::Held(why)),
+                Some(why) => Ok(Server::Waiting(why)),
+                None => Ok(running(server)),
+            }
+        }
         several => Ok(Server::Waiting(format!("there are {} servers", several.len()))),
     }
 }
@@ -72,11 +81,11 @@ pub(super) async fn ensure(aws: &Aws, now: &str, step: &[&str]) -> Result<Server
         let server = launch(aws, step).await?;
         return Ok(Server::Waiting(format!("{} has been launched", instances::id(&server))));
     };
-    for other in others {
+    for other in others.iter().filter(|other| !held(other.tags())) {
         instances::terminate(aws, other).await?;
     }
     match unfit(aws, server, now).await? {
-        Some(why) if held(server.tags()) => Ok(Server::Waiting(format!("{why}, but is held by {}", tags::HOLD))),
+        Some(why) if held(server.tags()) => Ok(Server::Held(format!("{why}, and is held by {}", tags::HOLD))),
         Some(why) => {
             instances::terminate(aws, server).await?;
             Ok(Server::Waiting(why))
@@ -136,8 +145,30 @@ async fn launch(aws: &Aws, step: &[&str]) -> Result<Instance> {
     let launch = Launch {
         user_data: &user_data,
         image: &image,
-        tags: tags(aws),
+        tags: Tags::server(aws),
         token: &token,
     };
     instances::launch(aws, &launch, &rungs).await
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use aws_sdk_ec2::Client;
+    use aws_sdk_ec2::operation::describe_instances::DescribeInstancesOutput;
+    use aws_sdk_ec2::types::{InstanceState, Reservation, Tag};
+    use aws_smithy_mocks::{Rule, mock};
+
+    use super::*;
+
+    /// Finds this instance, which is stopped and held.
+    pub(crate) fn held(id: &'static str) -> Rule {
+        mock!(Client::describe_instances).then_output(move || {
+            let instance = Instance::builder()
+                .instance_id(id)
+                .state(InstanceState::builder().name(InstanceStateName::Stopped).build())
+                .tags(Tag::builder().key(tags::HOLD).value("look").build());
+            let reservation = Reservation::builder().instances(instance.build()).build();
+            DescribeInstancesOutput::builder().reservations(reservation).build()
+        })
+    }
 }

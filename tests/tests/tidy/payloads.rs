@@ -106,11 +106,7 @@ fn contract() -> BTreeMap<&'static str, (Vec<Value>, Value)> {
         serve: false,
     };
     let serve = [
-        ServeInput::Request {
-            now: now.clone(),
-            up: None,
-            until: None,
-        },
+        ServeInput::Request { up: None, until: None },
         ServeInput::Converge {
             execution: text(),
             now: now.clone(),
