@@ -33,7 +33,7 @@ fn leftover(world: &World) -> Result<String> {
 }
 
 fn snapshot_of(world: &World, volume: &str) -> Result<String> {
-    let tags = "ResourceType=snapshot,Tags=[{Key=vibes:stack,Value=vibes},{Key=vibes:build,Value=b-00000}]";
+    let tags = "ResourceType=snapshot,Tags=[{Key=vibes:stack,Value=vibes},{Key=vibes:build,Value=b-00000},{Key=vibes:kind,Value=release}]";
     let made = [
         "ec2",
         "create-snapshot",
