@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use contract::fault::Name;
 use contract::objects;
+use contract::plan::Plan;
 use contract::serve::{Desired, Wish};
 use contract::steps::ServeOutput;
 use serde_json::{Value, json};
@@ -76,16 +77,34 @@ async fn checked(aws: &Aws, wish: &Wish) -> Result<Option<String>> {
 }
 
 /// Wakes serving if the server is not what is wished for and nobody is at work. Gives the execution that it started.
+///
+/// The wish of the build that made the current release may have been lost: it is made up for.
 pub(crate) async fn wake(aws: &Aws, now: &str) -> Result<Option<String>> {
-    let Some(Stored { value: desired, .. }) = store::get::<Desired>(aws, objects::SERVE_DESIRED).await? else {
-        return Ok(None);
+    let stored: Option<Stored<Desired>> = store::get(aws, objects::SERVE_DESIRED).await?;
+    let desired = stored.map(|stored| stored.value).unwrap_or_default();
+    let to_serve = to_serve(aws).await?;
+    let due = |desired: &Desired| match &to_serve {
+        Some(current) => wished(desired, Some(current.clone()), &Wish::default()),
+        None => desired.clone(),
     };
-    if works(aws, &desired).await? || (desired.owner.is_none() && converge::is_reached(aws, &desired, now).await?) {
+    let is_due = due(&desired) == desired;
+    if works(aws, &desired).await?
+        || is_due && desired.owner.is_none() && converge::is_reached(aws, &desired, now).await?
+    {
         return Ok(None);
     }
-    let execution = change(aws, None, Desired::clone).await?;
+    let execution = change(aws, None, due).await?;
     executions::start(aws, &aws.settings.serve_arn, &execution, &json!({})).await?;
     Ok(Some(execution))
+}
+
+/// The current release, if its build was to serve it.
+async fn to_serve(aws: &Aws) -> Result<Option<String>> {
+    let Some(current) = releases::current_name(aws).await? else {
+        return Ok(None);
+    };
+    let plan: Option<Plan> = store::find(aws, &objects::plan(&current)).await?;
+    Ok(plan.filter(|plan| plan.serve).map(|_| current))
 }
 
 /// Changes the wish and gives it to the execution that is at work, which sees the change, else to this one, else to a new

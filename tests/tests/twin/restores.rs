@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::sample;
 use tests::tree::Tree;
@@ -72,7 +72,21 @@ async fn an_older_release_is_served_until_a_newer_one_is_published() -> Result<(
     world.vibes(&["serve", &first])?;
 
     retitle(&world, &bench, "A third").await?;
-    assert_ne!(pull(&world, &bench)?, older, "a newer release takes its place");
+    let third = pull(&world, &bench)?;
+    assert_ne!(third, older, "a newer release takes its place");
+
+    world.spoil(&json!({
+        "action": "GetObject", "caller": "*/vibes-serve", "kind": "before", "code": "AccessDenied", "status": 403,
+    }))?;
+    retitle(&world, &bench, "A fourth").await?;
+    world.twin("DELETE", "faults")?;
+    let swept = world.sweep(2)?;
+    ensure!(swept["started"].to_string().contains("serve-"), "{swept}");
+    assert_ne!(
+        pull(&world, &bench)?,
+        third,
+        "the sweep makes up for a wish that was lost"
+    );
 
     let ended = wish(&world, json!({"up": false})).await?;
     assert_eq!(ended, "SUCCEEDED");
