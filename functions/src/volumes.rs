@@ -127,8 +127,8 @@ pub(crate) async fn attach(aws: &Aws, volume: &str, instance: &str, device: &str
     Ok(answer.is_some_and(|answer| answer.state() == Some(&VolumeAttachmentState::Attached)))
 }
 
-/// Detaches a volume from an instance; one that is not attached is detached. `force` only when the instance is
-/// terminated: nobody writes any more.
+/// Detaches a volume from an instance; one that is not attached is detached. `force` only when nobody writes
+/// to it: the instance is terminated, or never had it.
 pub(crate) async fn detach(aws: &Aws, volume: &str, instance: &str, force: bool) -> Result<()> {
     tracing::info!(volume, instance, force, "detaching");
     let request = aws

@@ -63,7 +63,10 @@ pub(super) async fn converge(aws: &Aws, execution: &str, now: &str, round: u32) 
     };
     let limit = rounds(aws.settings.wait_seconds);
     let (said, address) = match step {
-        Step::Waiting(what) if round >= limit => bail!("serving is stuck after {limit} steps: {what}"),
+        Step::Waiting(what) if round >= limit => {
+            mounts::give_up_attaching(aws).await?;
+            bail!("serving is stuck after {limit} steps: {what}")
+        }
         Step::Waiting(what) => return Ok(output(false, what, None)),
         Step::Draining => {
             let waits = ServeOutput {

@@ -119,6 +119,16 @@ async fn attach(aws: &Aws, volume: &Volume, instance: &str, taken: &mut Vec<Stri
     Ok(Some(format!("{id} is being attached")))
 }
 
+/// Takes back the volumes that are still being attached, so that the next execution attaches them anew: EC2 may never end it.
+pub(super) async fn give_up_attaching(aws: &Aws) -> Result<()> {
+    for volume in find(aws).await? {
+        if let Some((instance, false)) = volumes::attached(&volume) {
+            volumes::detach(aws, volumes::id(&volume), instance, true).await?;
+        }
+    }
+    Ok(())
+}
+
 fn devices_in_use(server: &Instance, found: &[Volume]) -> Vec<String> {
     let of_server = server
         .block_device_mappings()
@@ -192,6 +202,7 @@ pub(super) async fn delete_all(aws: &Aws) -> Result<Vec<String>> {
 pub(super) mod tests {
     use aws_sdk_ec2::Client;
     use aws_sdk_ec2::operation::describe_volumes::DescribeVolumesOutput;
+    use aws_sdk_ec2::operation::detach_volume::DetachVolumeOutput;
     use aws_sdk_ec2::types::{Tag, VolumeAttachment, VolumeAttachmentState, VolumeState};
     use aws_smithy_mocks::{Rule, mock};
     use contract::release::Pair;
@@ -229,6 +240,21 @@ pub(super) mod tests {
                 .set_volumes(Some(found.clone()))
                 .build()
         })
+    }
+
+    #[tokio::test]
+    async fn only_what_is_still_being_attached_is_given_up() {
+        let attaching = VolumeAttachment::builder()
+            .instance_id("i-1")
+            .state(VolumeAttachmentState::Attaching)
+            .build();
+        let attaching = volume("b-00002").attachments(attaching).build();
+        let look = volumes(vec![attached("b-00001", "i-1"), attaching]);
+        let detach = mock!(Client::detach_volume)
+            .match_requests(|request| request.volume_id() == Some("vol-b-00002"))
+            .then_output(|| DetachVolumeOutput::builder().build());
+        give_up_attaching(&testing::aws(&[&look, &detach], &[])).await.unwrap();
+        assert_eq!(detach.num_calls(), 1);
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ const TITLES: [&str; 2] = ["Heads", "Tails"];
 /// Waits of state machines are a twentieth; what counts them is twenty times as long.
 pub(crate) const WAIT_SCALE: f64 = 0.05;
 /// A case that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(400);
 /// How often the sweep may have to look before it has ended everything: it marks, looks again, ends, and starts a clean-up.
 const SWEEPS: u32 = 6;
 
@@ -79,6 +79,8 @@ impl Lane {
                 ("SettleSeconds", seconds(0.05)),
                 ("Serve", serves.to_string()),
                 ("DrainSeconds", "1".to_owned()),
+                // So that serving is stuck after as many steps as in an account.
+                ("WaitSeconds", seconds(0.4)),
             ],
         };
         let world = World::start_at(&pace, &profiles).await?;
