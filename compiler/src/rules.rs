@@ -275,17 +275,24 @@ mod tests {
         }
     }
 
-    fn rules_of(collection: &Path, path: &str, names: &[&str]) -> String {
-        let names = names.iter().map(OsString::from).collect();
-        let folder = Folder {
+    static NONE: BTreeSet<OsString> = BTreeSet::new();
+
+    /// A folder with these files and nothing around it.
+    fn folder<'a>(collection: &'a Path, path: &'a str, names: &'a BTreeSet<OsString>) -> Folder<'a> {
+        Folder {
             collection,
             path: Path::new(path),
-            names: &names,
-            folders: &BTreeSet::new(),
-            names_above: &BTreeSet::new(),
+            names,
+            folders: &NONE,
+            names_above: &NONE,
             whole: true,
             raw: None,
-        };
+        }
+    }
+
+    fn rules_of(collection: &Path, path: &str, names: &[&str]) -> String {
+        let names = names.iter().map(OsString::from).collect();
+        let folder = folder(collection, path, &names);
         of_folder(&folder, "home", &settings(), &Naming::Exact)
     }
 
@@ -333,15 +340,7 @@ mod tests {
         let names: BTreeSet<_> = (0..700)
             .map(|n| OsString::from(format!("{n:03} - a song.wav")))
             .collect();
-        let folder = Folder {
-            collection: Path::new("/nowhere"),
-            path: Path::new("singles"),
-            names: &names,
-            folders: &BTreeSet::new(),
-            names_above: &BTreeSet::new(),
-            whole: true,
-            raw: None,
-        };
+        let folder = folder(Path::new("/nowhere"), "singles", &names);
         let mut settings = settings();
         settings.replay_gain = Some(ReplayGain::Album);
         let jobs = jobs(&folder, &settings, &Naming::Exact);
